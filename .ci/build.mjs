@@ -21,6 +21,7 @@ const ENTRIES = {
   redis: "stores/redis/index",
   sql: "stores/sql/index",
   mcp: "mcp/index",
+  accounts: "accounts/index",
   testing: "testing/index",
 };
 
@@ -45,13 +46,14 @@ function onLog(_level, log) {
 /** The parts that an app may leave off, by the place of their modules. */
 const PARTS = {
   "api-key": /\/src\/(?:api-key\/|stores\/memory\/(?:api-key-|key-|sorted-))/,
+  "common-passwords": /\/src\/accounts\/passwords\/common-list\./,
   cors: /\/src\/cors\//,
   // What every kind of credential needs.
   credentials:
     /\/src\/(?:guards\.|settings\/(?:identity|secrets)\.|stores\/(?:in-turns|json|records|session-record)\.|core\/bounded-cache\.|stores\/health\/(?!backend\.))|\/node_modules\/lru-cache\//,
   database: /\/src\/stores\/(?:database\/(?!url\.)|sql\/errors\.)/,
   // Tokens of other issuers.
-  issuers: /\/src\/jwt\/issuers\//,
+  issuers: /\/src\/(?:jwt\/issuers\/|core\/http\/fetch-text\.)/,
   environment: /\/src\/app-settings\/environment\./,
   jwt: /\/src\/(?:jwt\/|stores\/memory\/token-)/,
   origins: /\/src\/(?:core\/http\/origin|settings\/origin-pattern)\./,
@@ -64,7 +66,8 @@ const PARTS = {
   "public-suffixes": /\/node_modules\/tldts\//,
 };
 /** What only one entry exports stays in its file. */
-const ENTRY_ONLY = /\/src\/(?:mcp|testing|stores\/sql)\/(?!errors\.)/;
+const ENTRY_ONLY =
+  /\/src\/(?:(?:accounts(?!\/passwords\/common-list\.)|mcp|testing|stores\/sql)\/(?!errors\.)|stores\/memory\/(?:credential|single-use)-)/;
 
 /** The file of a module: a part, or main for all that the first entry exports and for all that every app needs. */
 function partOf(id, graph) {
@@ -132,13 +135,29 @@ const finish = {
   renderChunk: (code, { name }) => ({ code: inAscii(linkFiles(code, name === "index")), map: null }),
 };
 
+/** The list of common passwords as text: the package that it is made from has much else in it. */
+async function commonPasswords() {
+  const bundle = await rolldown({ input: `${root}src/${COMMON_LIST}`, platform: "node", tsconfig: false, onLog });
+  const { output } = await bundle.write({ file: `${dist}/common-list.mjs`, format: "esm" });
+  await bundle.close();
+  const { COMMON } = await import(`${dist}/common-list.mjs`);
+  rmSync(`${dist}/common-list.mjs`);
+  return { code: `export const COMMON = ${JSON.stringify(COMMON)};`, modules: modulesOf(output) };
+}
+
+const COMMON_LIST = "accounts/passwords/common-list.ts";
+
+const modulesOf = (output) => output.flatMap((chunk) => (chunk.type === "chunk" ? Object.keys(chunk.modules) : []));
+
 async function bundleCode() {
+  const common = await commonPasswords();
+  const madeList = { name: "common-passwords", load: (id) => (id.endsWith(COMMON_LIST) ? common.code : null) };
   const bundle = await rolldown({
     input: inputs(`${root}src`, ".ts"),
     platform: "node",
     external: isExternal,
     preserveEntrySignatures: "allow-extension",
-    plugins: [ownRequire, finish],
+    plugins: [madeList, ownRequire, finish],
     tsconfig: false,
     onLog,
   });
@@ -162,7 +181,7 @@ async function bundleCode() {
         `${dist}/esm/${fileName}`,
         `import entry from "../cjs/${fileName}";\n\nexport const { ${exports.join(", ")} } = entry;\n`,
       );
-  return output.flatMap((chunk) => (chunk.type === "chunk" ? Object.keys(chunk.modules) : []));
+  return [...modulesOf(output), ...common.modules];
 }
 
 /** The licences of the bundled packages ask for their text in every copy. */

@@ -128,6 +128,12 @@ export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/me
 export type {
   AccessTokenFacts,
   ApiKeyStore,
+  CredentialChange,
+  CredentialStore,
+  CredentialUpdate,
+  SingleUseRecord,
+  SingleUseStore,
+  StoredCredential,
   JsonValue,
   KeyDigest,
   PrincipalIndex,
@@ -160,6 +166,7 @@ export {
 export type { LayerId } from "./core/layer-id.js";
 export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
+export { FactorRequiredError } from "./core/credential-gate.js";
 export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
 export type { AuthenticationMethod, AuthenticationMethodName, ProvedMethod } from "./core/authentication.js";
 export type { Actor, CredentialKind, Principal } from "./core/principal.js";

@@ -1,14 +1,14 @@
 import type { Clock } from "../core/clock.js";
-import type { Refusal } from "../core/response/problem.js";
 import type { Admit } from "./http/router.js";
 import { NOT_IN_PERSON, NOT_LOGGED_IN } from "./refusals.js";
 import type { ResolvedAccountsSettings } from "./settings.js";
 import { isFresh } from "./step-up/decide.js";
+import { offeredMethods, staleRefusal } from "./step-up/stale.js";
 
 /** Decides who may use a route: people with their own session or token, and for some of them only soon after a proof. */
-export function admission({ freshSeconds }: ResolvedAccountsSettings, clock: Clock): Admit {
-  const policy = { withinSeconds: freshSeconds, anyOf: undefined };
-  const stale: Refusal = { code: "reauthentication-required", reason: "stale" };
+export function admission(settings: ResolvedAccountsSettings, clock: Clock): Admit {
+  const policy = { withinSeconds: settings.freshSeconds, anyOf: undefined };
+  const offered = offeredMethods(settings);
   return (req, access) => {
     if (access === "anyone") return undefined;
     const { principal } = req;
@@ -17,6 +17,6 @@ export function admission({ freshSeconds }: ResolvedAccountsSettings, clock: Clo
     if (!isOwn) return NOT_IN_PERSON;
     if (access === "person") return undefined;
     if (principal.actor !== undefined) return NOT_IN_PERSON;
-    return isFresh(principal, policy, clock.now()) ? undefined : stale;
+    return isFresh(principal, policy, clock.now()) ? undefined : staleRefusal(principal, policy, offered);
   };
 }

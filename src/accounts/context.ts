@@ -1,7 +1,8 @@
 import type { ModuleHost } from "../module-host.js";
 import type { CredentialStore, SingleUseStore } from "../stores/contracts.js";
 import type { Compromise } from "./compromise.js";
-import type { Gate } from "./gate/gate.js";
+import type { AccountsDependencies } from "./dependencies.js";
+import type { Arrived, Gate } from "./gate/gate.js";
 import type { Guarded } from "./guarded.js";
 import type { Route } from "./http/route.js";
 import type { Notices } from "./notices.js";
@@ -20,11 +21,14 @@ export interface AccountsContext {
   readonly notices: Notices;
   readonly gate: Gate;
   readonly compromise: Compromise;
+  readonly dependencies: AccountsDependencies;
 }
 
 /** A way in, or a part of an account: its routes, and its place in `ready` and `close`. */
 export interface AccountsPart {
   readonly routes: readonly Route[];
+  /** Called when a session has been made. */
+  readonly arrived?: Arrived;
   init?(): Promise<void>;
   close?(): Promise<void>;
 }

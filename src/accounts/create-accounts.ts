@@ -1,4 +1,5 @@
-import type { Router } from "express";
+import type { Request, Router } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
@@ -7,16 +8,26 @@ import { parse } from "../settings/object.js";
 import { admission } from "./admit.js";
 import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
+import type { AccountsDependencies } from "./dependencies.js";
 import type { SecondFactor } from "./factors/factor.js";
-import { Gate } from "./gate/gate.js";
+import { createFactors, secondFactors } from "./factors/factors.js";
+import type { AccountFactors } from "./factors/manage.js";
+import { type Arrived, Gate } from "./gate/gate.js";
 import { PendingLogIns } from "./gate/pending-log-ins.js";
 import { Guarded } from "./guarded.js";
 import { accountsRouter } from "./http/router.js";
+import { MailLimits } from "./mail-limits.js";
 import { Notices } from "./notices.js";
-import { type AccountPasswords, createPasswords } from "./passwords/passwords.js";
+import type { AccountPasswords } from "./passwords/api.js";
+import { createPasswords } from "./passwords/passwords.js";
+import { createRegistration } from "./registration/registration.js";
+import { createReset } from "./reset/reset.js";
+import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
-import { createSessions } from "./sessions.js";
+import { createSessions } from "./sessions/sessions.js";
 import { accountsSchema, type AccountsSettings } from "./settings.js";
+import { createStepUp } from "./step-up/step-up.js";
+import type { FreshSettings } from "./step-up/guard.js";
 import { openAccountStores, warnOfLoss } from "./stores.js";
 import { Users } from "./users.js";
 
@@ -26,6 +37,21 @@ export interface Accounts {
   routes(): Router;
   /** Passwords of people, for the app's own code. */
   readonly passwords: AccountPasswords;
+  /** Second factors of people, for the app's own code. */
+  readonly factors: AccountFactors;
+  /**
+   * A guard: only who has proved their identity recently gets through; see `FreshSettings`. Others get 401
+   * `reauthentication-required` with the sets of methods that would do.
+   *
+   * @throws SettingsError when the options are wrong
+   */
+  requireFresh(options?: FreshSettings): Middleware;
+  /**
+   * What the log-in of this browser still owes, for the page that asks for it; `undefined` when there is none to go on with.
+   *
+   * @throws StoreUnavailableError (rejects)
+   */
+  pendingLogIn(req: Request): Promise<PendingLogInStatus | undefined>;
 }
 
 /** After the layers: 1000 is the last of them. */
@@ -36,6 +62,7 @@ const ORDER = 2000;
  * this part keeps what they prove. Call it once, before `security.ready()`.
  *
  * @param security what `applySecurity` returned, with sessions or `jwt` on
+ * @param dependencies what tests replace
  * @throws SettingsError listing everything that is wrong with the settings
  * @throws SetupError when the first argument is something else, or it is called twice or after `ready()`
  *
@@ -61,7 +88,11 @@ const ORDER = 2000;
  * await security.ready();
  * ```
  */
-export function createAccounts(security: SecurityBase, settings: AccountsSettings): Accounts {
+export function createAccounts(
+  security: SecurityBase,
+  settings: AccountsSettings,
+  dependencies: AccountsDependencies = {},
+): Accounts {
   const host = moduleHostOf("createAccounts", security);
   const { runtime } = host;
   const parsed = parse(accountsSchema, settings, "createAccounts()");
@@ -74,6 +105,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   const guardedSingleUse = new Guarded("single-use", stores.singleUse, runtime, parsed.storeTimeoutMs);
   const pending = new PendingLogIns(guardedSingleUse, runtime);
   const factors: SecondFactor[] = [];
+  const arrived: Arrived[] = [];
   const context: AccountsContext = {
     host,
     settings: parsed,
@@ -82,11 +114,24 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
     singleUse: guardedSingleUse,
     secrets: new AccountSecrets(host.settings.secretKey ?? []),
     notices: new Notices(parsed.notify, runtime),
-    gate: new Gate(host, parsed, { users, credentials: guardedCredentials, pending, factors }),
+    gate: new Gate(host, parsed, { users, credentials: guardedCredentials, pending, factors, arrived }),
     compromise: new Compromise(host, parsed),
+    dependencies,
   };
+  factors.push(...secondFactors(context));
   const passwords = createPasswords(context);
-  const parts: readonly AccountsPart[] = [passwords, createSessions(context)];
+  const limits = new MailLimits(host);
+  const secondFactor = createFactors(context);
+  const stepUp = createStepUp(context, passwords.prove);
+  const parts: readonly AccountsPart[] = [
+    passwords,
+    createReset(context, passwords.maker, limits),
+    createRegistration(context, passwords.maker, limits),
+    secondFactor,
+    stepUp,
+    createSessions(context),
+  ];
+  for (const part of parts) if (part.arrived !== undefined) arrived.push(part.arrived);
   runtime.gate.set(context.gate.beforeCredential);
   host.add({
     id: "accounts",
@@ -98,8 +143,9 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
       await Promise.all([stores.credentials.init(), stores.singleUse.init(), ...parts.map((part) => part.init?.())]);
     },
     close: async () => {
-      await Promise.all(parts.map((part) => part.close?.()));
+      await Promise.all(parts.map(async (part) => part.close?.()));
       await context.notices.close();
+      limits.close();
       await Promise.all([guardedCredentials.close(), guardedSingleUse.close()]);
     },
   });
@@ -108,6 +154,9 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   return Object.freeze({
     routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock)),
     passwords: passwords.api,
+    factors: secondFactor.api,
+    requireFresh: stepUp.requireFresh,
+    pendingLogIn: (req: Request) => context.gate.status(req),
   });
 }
 

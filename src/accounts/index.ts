@@ -1,5 +1,11 @@
 export { createAccounts, type Accounts } from "./create-accounts.js";
-export type { AccountPasswords } from "./passwords/passwords.js";
+export type { AccountsDependencies } from "./dependencies.js";
+export type { AccountPasswords, PasswordVerification } from "./passwords/api.js";
+export { PasswordRefusedError } from "./passwords/errors.js";
+export type { Argon2 } from "./passwords/hasher.js";
+export type { PasswordCheck, PasswordReason } from "./passwords/policy.js";
+export type { PasswordFailure } from "./passwords/prover.js";
+export type { PendingLogInStatus } from "./pages/pending-log-in.js";
 export type { AccountsSettings } from "./settings.js";
 export type { AccountNotice, AccountUser, AccountUsers, NewAccount, Notify } from "./types.js";
 export type {
@@ -10,3 +16,6 @@ export type {
   SingleUseStore,
   StoredCredential,
 } from "../stores/contracts.js";
+export type { TotpEnrolment } from "./factors/enrolment.js";
+export type { AccountFactors, FactorInfo } from "./factors/manage.js";
+export type { FreshSettings } from "./step-up/guard.js";

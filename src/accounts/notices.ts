@@ -1,8 +1,14 @@
+import { inTime, LATE } from "../core/in-time.js";
 import type { Runtime } from "../core/runtime.js";
 import type { AccountNotice, Notify } from "./types.js";
 
 /** Most notices that wait for the app's function at once; more are dropped, with an event for each. */
 const MOST_WAITING = 1000;
+
+/** How long the app's function may take, in milliseconds; then the notice has failed, and nothing waits for it. */
+const NOTIFY_MS = 30_000;
+/** How long `close` waits for it. */
+const CLOSE_MS = 5000;
 
 /** Tells people what happened to their account, by the app's function. No answer waits for it, and none depends on it. */
 export class Notices {
@@ -26,9 +32,9 @@ export class Notices {
     if (notify === undefined) return;
     if (this.#sending.size >= MOST_WAITING) return this.#failed(notice, "too-many");
     const work = new Promise((resolve) => setImmediate(resolve))
-      .then(() => notify(Object.freeze(notice)))
+      .then(() => inTime(Promise.resolve(notify(Object.freeze(notice))), NOTIFY_MS))
       .then(
-        () => undefined,
+        (answer) => (answer === LATE ? this.#failed(notice, "late") : undefined),
         // What it rejected with may contain the address or the link.
         () => this.#failed(notice, "failed"),
       )
@@ -36,9 +42,9 @@ export class Notices {
     this.#sending.add(work);
   }
 
-  /** Resolves when every notice that was sent has been handled. */
+  /** Resolves when every notice that was sent has been handled, and in any case after five seconds. */
   async close(): Promise<void> {
-    await Promise.all(this.#sending);
+    await inTime(Promise.all(this.#sending), CLOSE_MS);
   }
 
   #failed({ kind, user }: AccountNotice, reason: string): void {

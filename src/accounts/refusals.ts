@@ -35,3 +35,24 @@ export const NOT_IN_PERSON: Refusal = Object.freeze({
   reason: "not-in-person",
   detail: "Only the person themselves can do this, logged in with their own session or token.",
 });
+
+/** A link that was used, was replaced, has ended, or never was. */
+export function linkEnded(reason: string, event?: Refusal["event"]): Refusal {
+  return {
+    code: "invalid-credentials",
+    reason,
+    detail: "This link has ended or was used, or is not complete. Ask for a new one.",
+    headers: HEADERS,
+    ...(event === undefined ? {} : { event }),
+  };
+}
+
+/** A new password against the rules. @param reasons words for programs and pages */
+export function passwordRefused(reasons: readonly string[], subject?: string): Refusal {
+  return {
+    code: "password-refused",
+    reason: reasons[0] ?? "refused",
+    members: { reasons },
+    ...(subject === undefined ? {} : { subject }),
+  };
+}

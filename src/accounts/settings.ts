@@ -1,3 +1,4 @@
+import type { Request } from "express";
 import { z } from "zod";
 import { parseOrigin, isLoopbackHost } from "../core/http/origin.js";
 import { isLocalPath } from "../core/http/local-path.js";
@@ -113,6 +114,14 @@ const factorsSchema = settingsObject({
   required: functionSchema<(user: AccountUser) => boolean | Promise<boolean>>(
     'required: (user) => user.roles?.includes("admin") === true',
   ).optional(),
+}).superRefine(({ totp, required }, context) => {
+  if (required === undefined || totp !== false) return;
+  addIssue(context, {
+    code: "contradiction",
+    path: ["required"],
+    message: "A second factor is required, but people can set none up.",
+    remedy: "Leave totp on, or remove required.",
+  });
 });
 
 const pagesSchema = settingsObject({
@@ -122,6 +131,10 @@ const pagesSchema = settingsObject({
   factor: localPath.default("/login/factor"),
   /** Where people set up a second factor that is required. Default: `"/login/enrol"`. */
   enrol: localPath.default("/login/enrol"),
+  /** Where people register. Default: that of `login`. */
+  register: localPath.optional(),
+  /** Where people ask for a link to a new password. Default: that of `login`. */
+  forgotPassword: localPath.optional(),
   /** Where people confirm a registration; the link that `notify` gets leads to it, with `?token=`. Default: `"/verify-email"`. */
   verifyEmail: localPath.default("/verify-email"),
   /** Where people choose a new password; the link that `notify` gets leads to it, with `?token=`. Default: `"/reset-password"`. */
@@ -150,6 +163,13 @@ export const accountsSchema = settingsObject({
   afterLogin: localPath.default("/"),
   /** Where a form goes after a log-out. Default: `"/"`. */
   afterLogout: localPath.default("/"),
+  /**
+   * Makes the page that shows new recovery codes to a browser without JavaScript: `(codes, req) => html`, with every value
+   * escaped. They are in no other answer to a form. Default: a plain page.
+   */
+  showRecoveryCodes: functionSchema<(codes: readonly string[], req: Request) => string>(
+    "showRecoveryCodes: (codes) => render(codes)",
+  ).optional(),
   /** How long a proof of identity is fresh enough to change a password or a factor, in seconds: 60 to 3600. Default: `300`. */
   freshSeconds: durationSchema("seconds", 60, 3600).default(300),
   /** How long a log-in with `remember` lasts without use, in seconds. Default: `2592000` (30 days). */

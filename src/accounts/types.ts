@@ -59,7 +59,9 @@ export interface AccountNotice {
     | "factor-removed"
     | "recovery-codes-made"
     | "recovery-code-used"
-    | "password-disabled";
+    | "factor-locked"
+    | "password-disabled"
+    | "password-breached";
   /** To whom. Before the registration is confirmed there is only `login`, and `email` when that is an address. */
   readonly user: Omit<AccountUser, "id"> & { readonly id?: string | number };
   /** The page of the app to open, with its token. */
@@ -68,6 +70,8 @@ export interface AccountNotice {
   readonly expiresAt?: number;
   /** API keys of the person that still work after a change: their ids and names. */
   readonly apiKeys?: readonly { readonly id: string; readonly name: string }[];
+  /** With `recovery-code-used`: how many codes are left. */
+  readonly recoveryCodesLeft?: number;
 }
 
 /** Sends a notice. What it rejects with becomes an event; it changes no answer, and no answer waits for it. */

@@ -7,6 +7,7 @@ import { refuse } from "../core/response/refuse.js";
 import { requestContext } from "../core/request-events.js";
 import { idText, isPrincipalId } from "../core/identity.js";
 import { inTime, LATE } from "../core/in-time.js";
+import type { Middleware } from "../core/middleware.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
@@ -47,6 +48,16 @@ export const apiKeyRoutesSchema = settingsObject({
     .custom<OwnerOf>((value) => typeof value === "function", {
       error: "This is not a function.",
       params: { code: "wrong-type", remedy: "Write owner: (req) => the id of the organisation, or remove it." },
+    })
+    .optional(),
+  /**
+   * A guard for `POST`, asked of callers with a session: `accounts.requireFresh()` of `portcullis/accounts`. A key or a token
+   * has its own limits. Default: none.
+   */
+  fresh: z
+    .custom<Middleware>((value) => typeof value === "function", {
+      error: "This is not middleware.",
+      params: { code: "wrong-type", remedy: "Write fresh: accounts.requireFresh(), or remove it." },
     })
     .optional(),
 });
@@ -112,6 +123,7 @@ export function apiKeyRoutes(
     realm = service.options.realm,
     maxLifetimeDays,
     owner,
+    fresh,
   } = parseFactory("security.apiKeyRoutes", apiKeyRoutesSchema, options ?? {});
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
@@ -227,6 +239,8 @@ export function apiKeyRoutes(
 
   const router = express.Router();
   const body = readJsonBody(SOURCE);
+  const freshSession: RequestHandler = (req, res, next) =>
+    fresh !== undefined && req.principal?.kind === "session" ? fresh(req, res, next) : next();
   router.use(function apiKeyRoutesGate(req, res, next) {
     beginState(req, runtime);
     // Set before any error can occur: keys and records must not be cached (RFC 9111 section 5.2.2.5).
@@ -235,10 +249,10 @@ export function apiKeyRoutes(
     if (req.principal === undefined) refuse(req, res, SOURCE, refusals.missing);
     else next();
   });
-  router.post("/", body, act(create));
+  router.post("/", freshSession, body, act(create));
   router.get("/", act(list));
   router.get("/:id", act(show));
-  router.post("/:id/rotate", body, act(rotate));
+  router.post("/:id/rotate", freshSession, body, act(rotate));
   router.delete("/:id", act(revoke));
   router.use(function apiKeyRoutesPath(error: unknown, req: Request, res: Response, next: NextFunction): void {
     // Express itself fails on an id with invalid percent-encoding (`/%ZZ`), with an error that contains it.

@@ -103,7 +103,8 @@ export type SecretPurpose =
   | "credential-id"
   | "account-seal"
   | "account-code"
-  | "account-device";
+  | "account-device"
+  | "account-pepper";
 
 /** Derives a 256-bit key for one purpose: HKDF-SHA-256 (RFC 5869) with the purpose as its info. */
 export function deriveKey(secret: Secret, purpose: SecretPurpose): KeyObject {

@@ -16,6 +16,7 @@ const ROWS: readonly (readonly string[])[] = [
   LAYERS,
   ["app-settings", "mcp", "server", "testing"],
   ["."],
+  ["accounts"],
 ];
 
 function importsOf(read: ReadonlyMap<string, string>): Imports {
@@ -133,6 +134,7 @@ describe("a forbidden import is found", () => {
     ["from a layer to the table of layers", "jwt/keys/key-ring.ts", "layers.ts"],
     ["from the settings of the whole to the table of layers", "app-settings/parse.ts", "layers.ts"],
     ["from the settings of the whole to the verifier for MCP", "app-settings/parse.ts", "mcp/verifier.ts"],
+    ["from applySecurity to accounts", "apply-security.ts", "accounts/users.ts"],
   ])("that points up or sideways: %s", (_which, file, target) => {
     const path = posix.relative(posix.dirname(file), target).replace(/\.ts$/, ".js");
     const line = `import type {} from "${path.startsWith(".") ? path : `./${path}`}";`;

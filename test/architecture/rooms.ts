@@ -18,6 +18,7 @@ const leaf = (folder: string, about?: string): Room => ({ name: folder.replace(/
 export const HOUSE: Room = {
   name: "src",
   rows: [
+    [leaf("accounts", "portcullis/accounts")],
     [
       { name: "src/*.ts", folder: "", about: "applySecurity, layers.ts, guards" },
       leaf("mcp", "portcullis/mcp"),

@@ -54,7 +54,10 @@ describe("the packed package", () => {
     const entries = Object.keys(exports)
       .filter((entry) => !entry.endsWith(".json"))
       .map((entry) => entry.replace(/^\./, "portcullis"));
-    expect(entries).toEqual(["portcullis", ...["redis", "sql", "mcp", "testing"].map((name) => `portcullis/${name}`)]);
+    expect(entries).toEqual([
+      "portcullis",
+      ...["redis", "sql", "mcp", "accounts", "testing"].map((name) => `portcullis/${name}`),
+    ]);
     // In this folder, where the optional peers are.
     const names = (type: "module" | "commonjs", load: string): unknown => {
       const code = `(async () => {
@@ -95,7 +98,9 @@ describe("the packed package", () => {
     const files = readdirSync(types, { recursive: true, encoding: "utf8" }).filter(
       (path) => path.endsWith(".d.ts") && path !== "zod.d.ts",
     );
-    expect(files.sort()).toEqual(["index", "mcp", "redis", "shared", "sql", "testing"].map((name) => `${name}.d.ts`));
+    expect(files.sort()).toEqual(
+      ["accounts", "index", "mcp", "redis", "shared", "sql", "testing"].map((name) => `${name}.d.ts`),
+    );
     for (const path of files) {
       const source = ts.createSourceFile(path, readFileSync(join(types, path), "utf8"), ts.ScriptTarget.ES2022, true);
       const visit = (node: ts.Node): void => {

@@ -5,7 +5,11 @@ import type { Person } from "../types.js";
 
 /** What came of a code: it was right, it was not, or the factor is closed for a while. */
 export type Proof =
-  | { readonly verdict: "proved" }
+  | {
+      readonly verdict: "proved";
+      /** What the answer says besides, such as how many recovery codes are left. */
+      readonly answer?: Readonly<Record<string, unknown>>;
+    }
   | { readonly verdict: "wrong" }
   | { readonly verdict: "locked"; readonly retryAfterSeconds: number };
 

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Request } from "express";
 import type { AuthenticationMethod } from "../../core/authentication.js";
 import { type BeforeCredential, FactorRequiredError } from "../../core/credential-gate.js";
 import { inTime, LATE } from "../../core/in-time.js";
@@ -11,8 +12,10 @@ import type { CredentialStore, StoredCredential } from "../../stores/contracts.j
 import type { SecondFactor } from "../factors/factor.js";
 import type { Guarded } from "../guarded.js";
 import type { Answer, Exchange, Reply } from "../http/route.js";
+import type { PendingLogInStatus } from "../pages/pending-log-in.js";
 import type { ModuleHost } from "../../module-host.js";
 import { invalidCredentials, NO_PENDING } from "../refusals.js";
+import { deviceName } from "../sessions/device-name.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import type { Person } from "../types.js";
 import { type Users, UsersUnavailableError } from "../users.js";
@@ -40,6 +43,9 @@ export interface Arrival {
   readonly deliver: Delivery;
 }
 
+/** What a part does when a session has been made. It cannot undo the log-in, so it rejects with nothing. */
+export type Arrived = (exchange: Exchange, person: Person) => Promise<void>;
+
 /** A log-in that goes on. */
 export interface Resumed {
   readonly pending: PendingLogIn;
@@ -58,6 +64,7 @@ export class Gate {
   readonly #credentials: Guarded<CredentialStore>;
   readonly #pending: PendingLogIns;
   readonly #factors: readonly SecondFactor[];
+  readonly #arrived: readonly Arrived[];
 
   constructor(
     host: ModuleHost,
@@ -67,6 +74,7 @@ export class Gate {
       readonly credentials: Guarded<CredentialStore>;
       readonly pending: PendingLogIns;
       readonly factors: readonly SecondFactor[];
+      readonly arrived: readonly Arrived[];
     },
   ) {
     this.#host = host;
@@ -75,6 +83,7 @@ export class Gate {
     this.#credentials = parts.credentials;
     this.#pending = parts.pending;
     this.#factors = parts.factors;
+    this.#arrived = parts.arrived;
   }
 
   get factors(): readonly SecondFactor[] {
@@ -137,7 +146,7 @@ export class Gate {
     const credentials = await this.credentialsOf(person.id, exchange.time);
     const verdict = decideGate(arrival.methods, await this.standingOf(person, credentials));
     if (verdict.verdict === "done") return this.#deliver(exchange, arrival);
-    const owed = await this.#owe(exchange, arrival, verdict, stampOf(credentials));
+    const owed = await this.#owe(exchange, arrival, verdict, this.#stampOf(credentials));
     // The password was right, so it counts neither as a failure nor against its owner.
     stateIn(exchange.req)?.onLogIn?.();
     return owed;
@@ -148,15 +157,33 @@ export class Gate {
    *
    * @param given the secret of a client without cookies
    */
-  async resume(exchange: Exchange, given: string | undefined, owes: PendingLogIn["owes"]): Promise<Resumed | Refusal> {
-    const pending = await this.#pending.find(exchange.req, given, exchange.time);
-    if (pending?.owes !== owes) return NO_PENDING;
+  async resume(
+    exchange: Pick<Exchange, "req" | "time">,
+    given: string | undefined,
+    owes: PendingLogIn["owes"],
+  ): Promise<Resumed | Refusal> {
+    const resumed = await this.#find(exchange.req, given, exchange.time);
+    return resumed?.pending.owes === owes ? resumed : NO_PENDING;
+  }
+
+  async #find(req: Request, given: string | undefined, time: StoreTime): Promise<Resumed | undefined> {
+    const pending = await this.#pending.find(req, given, time);
+    if (pending === undefined) return undefined;
     const person = await this.#users.findById(pending.personId);
-    if (person === undefined || person.isDisabled) return NO_PENDING;
-    const credentials = await this.credentialsOf(person.id, exchange.time);
+    if (person === undefined || person.isDisabled) return undefined;
+    const credentials = await this.credentialsOf(person.id, time);
     // A reset, say, has changed what the person has since.
-    if (stampOf(credentials) !== pending.stamp) return NO_PENDING;
-    return { pending, person, credentials };
+    return this.#stampOf(credentials) === pending.stamp ? { pending, person, credentials } : undefined;
+  }
+
+  /** What the log-in of this browser owes, for a page that asks for it. @throws StoreUnavailableError (rejects) */
+  async status(req: Request): Promise<PendingLogInStatus | undefined> {
+    const resumed = await this.#find(req, undefined, this.#credentials.time());
+    if (resumed === undefined) return undefined;
+    const { factors, enrollable } = await this.standingOf(resumed.person, resumed.credentials);
+    return resumed.pending.owes === "factor"
+      ? { status: "factor-required", factors }
+      : { status: "enrolment-required", methods: enrollable };
   }
 
   /** Ends the log-in that goes on, and enters with what was proved besides. Of several requests one does. */
@@ -166,10 +193,16 @@ export class Gate {
     given: string | undefined,
     method: AuthenticationMethod,
   ): Promise<Reply> {
-    if (!(await this.#pending.end(exchange.req, given, exchange.time))) return NO_PENDING;
-    this.#pending.clear(exchange.req, exchange.res);
+    if (!(await this.take(exchange, given))) return NO_PENDING;
     const { remember, deliver, methods } = pending;
     return this.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
+  }
+
+  /** Ends the log-in that goes on, for whoever enters it by themselves then. Of several requests one gets true. */
+  async take({ req, res, time }: Exchange, given: string | undefined): Promise<boolean> {
+    if (!(await this.#pending.end(req, given, time))) return false;
+    this.#pending.clear(req, res);
+    return true;
   }
 
   /** Ends the log-in that goes on, if there is one: for a log-out. */
@@ -200,19 +233,37 @@ export class Gate {
     );
   }
 
-  async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+  /**
+   * What a person's passwords and factors are, in short: it changes with each of them. Attempts and recovery codes leave it
+   * as it is, so that a wrong code does not end the log-in of someone else.
+   */
+  #stampOf(credentials: readonly StoredCredential[]): string {
+    const passwords = credentials.filter(({ kind }) => kind === "password").map(({ id }) => id);
+    const factors = this.#factors
+      .filter(({ isFactor }) => isFactor)
+      .flatMap((factor) => factor.usable(credentials).map(({ id }) => id));
+    return createHash("sha256")
+      .update([...passwords, ...factors].sort().join("\n"))
+      .digest("base64url");
+  }
+
+  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+    const { req, res } = exchange;
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
+    const name = deviceName(req.headers["user-agent"]);
+    const label = name === undefined ? {} : { label: name };
     if (deliver === "tokens") {
       if (jwt === undefined) return NO_TOKENS;
-      const tokens = await jwt.issue(id, { scopes, roles, methods });
+      const tokens = await jwt.issue(id, { scopes, roles, methods, ...label });
       stateIn(req)?.onLogIn?.();
       return { status: 200, body: { status: "done", ...tokens }, next: "after-login" };
     }
     if (session === undefined) return NO_SESSIONS;
     const { rememberSeconds } = this.#settings;
-    await session.logIn(req, { id, scopes, roles, methods }, remember ? { maxAge: rememberSeconds } : {});
+    await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
+    for (const arrived of this.#arrived) await arrived(exchange, person);
     return DONE;
   }
 
@@ -252,12 +303,3 @@ const NO_SESSIONS: Refusal = {
   reason: "sessions-off",
   detail: 'This service has no sessions: send "deliver": "tokens".',
 };
-
-/** What a person's credentials are, in short: it changes with every password and every factor. */
-function stampOf(credentials: readonly StoredCredential[]): string {
-  const parts = credentials
-    .filter(({ kind, confirmedAt }) => kind === "password" || confirmedAt !== null)
-    .map(({ id, version }) => `${id} ${version}`)
-    .sort();
-  return createHash("sha256").update(parts.join("\n")).digest("base64url");
-}

@@ -1,6 +1,6 @@
 import type { Request, Response } from "express";
 import { type AuthenticationMethod, storedMethods } from "../../core/authentication.js";
-import { readCookie } from "../http/cookies.js";
+import { OwnCookie } from "../http/own-cookie.js";
 import type { Runtime } from "../../core/runtime.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
 import type { SingleUseRecord, SingleUseStore } from "../../stores/contracts.js";
@@ -30,15 +30,12 @@ const LIFE_MS = 300_000;
 export class PendingLogIns {
   readonly #store: Guarded<SingleUseStore>;
   readonly #runtime: Runtime;
-  readonly #cookieName: string;
-  readonly #attributes: string;
+  readonly #cookie: OwnCookie;
 
   constructor(store: Guarded<SingleUseStore>, runtime: Runtime) {
     this.#store = store;
     this.#runtime = runtime;
-    // Without https a browser refuses both the prefix and Secure.
-    this.#cookieName = runtime.debug ? "portcullis_login" : "__Host-portcullis_login";
-    this.#attributes = `; Path=/; HttpOnly${runtime.debug ? "" : "; Secure"}; SameSite=Lax`;
+    this.#cookie = new OwnCookie("login", runtime.debug);
   }
 
   /**
@@ -58,15 +55,15 @@ export class PendingLogIns {
     };
     await this.#store.write((store, call) => store.put(record, call), personId, time);
     if (deliver === "tokens") return secret;
-    res.append("Set-Cookie", `${this.#cookieName}=${secret}${this.#attributes}; Max-Age=${LIFE_MS / 1000}`);
+    this.#cookie.give(res, secret, LIFE_MS);
     return undefined;
   }
 
   /** The secret that a request brings: in the body for a client without cookies, otherwise in the cookie. */
   secretOf(req: Request, given: string | undefined): { secret: string; deliver: Delivery } | undefined {
     if (given !== undefined) return isToken(given) ? { secret: given, deliver: "tokens" } : undefined;
-    const cookie = readCookie(req, this.#cookieName);
-    return isToken(cookie) ? { secret: cookie, deliver: "session" } : undefined;
+    const cookie = this.#cookie.read(req);
+    return cookie === undefined ? undefined : { secret: cookie, deliver: "session" };
   }
 
   /** The log-in that a request goes on with, if there is one that has not ended. */
@@ -90,8 +87,7 @@ export class PendingLogIns {
 
   /** Takes the cookie back. */
   clear(req: Request, res: Response): void {
-    if (readCookie(req, this.#cookieName) !== undefined)
-      res.append("Set-Cookie", `${this.#cookieName}=${this.#attributes}; Max-Age=0`);
+    this.#cookie.clear(req, res);
   }
 }
 

@@ -1,8 +1,17 @@
 import { z } from "zod";
 import { isStorable } from "../../stores/records.js";
+import { isMailAddress } from "../mail-address.js";
 
 /** The name with which a person logs in. Long text costs no look-up. */
 export const loginField = z.string().min(1).max(255).refine(isStorable, "Must not contain a control character");
+
+/** White space at an end and control characters have no place in a name; they would also end a header of a mail. */
+const NAME = /^[^\s\p{C}\p{Zl}\p{Zp}](?:[^\p{C}\p{Zl}\p{Zp}]*[^\s\p{C}\p{Zl}\p{Zp}])?$/u;
+
+/** The name that a person chooses: with `@` it is a mail address, and only one. */
+export const newLoginField = loginField
+  .refine((login) => NAME.test(login), "Must not contain a control character, or begin or end with a space")
+  .refine((login) => !login.includes("@") || isMailAddress(login), "Must be one mail address");
 
 /** A password as it was typed: its rules are elsewhere. At most as long as a body may be. */
 export const passwordField = z.string().min(1).max(16_384);

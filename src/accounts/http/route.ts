@@ -20,6 +20,8 @@ export type NextPage =
   | "after-logout"
   | "login"
   | "account"
+  | "register"
+  | "forgotPassword"
   | "resetPassword"
   | "verifyEmail"
   | "sender";
@@ -31,9 +33,14 @@ export interface Answer {
   readonly body?: Readonly<Record<string, unknown>>;
   /** Where a form goes. Default: `sender`, the page that it came from. */
   readonly next?: NextPage;
+  /** HTML that answers a form, in place of sending it on: for what is shown once. */
+  readonly html?: string;
 }
 
 export type Reply = Answer | Refusal;
+
+/** The one answer to a request for mail, whether or not there is any. */
+export const SENT: Answer = Object.freeze({ status: 202, body: Object.freeze({ status: "accepted" }) });
 
 export function isRefusal(reply: Reply): reply is Refusal {
   return "code" in reply;
@@ -52,6 +59,11 @@ export interface Route<Body = never> {
   readonly access: "anyone" | "person" | "fresh";
   /** The page that its form is on, for a refusal of a request that does not say where it came from. */
   readonly page: Exclude<NextPage, "sender">;
+  /**
+   * Whether the page has the token of a link in its query. A refusal sends the browser back with the `token` of the form,
+   * because a page says nothing of its query under `Referrer-Policy: no-referrer`, our default.
+   */
+  readonly hasToken?: boolean;
   handle(exchange: Exchange<Body>): Promise<Reply>;
 }
 

@@ -11,10 +11,11 @@ import { SessionEndedError } from "../../session/errors.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import { AccountDisabledError } from "../gate/gate.js";
 import { invalidCredentials, NOT_LOGGED_IN } from "../refusals.js";
+import { isToken } from "../secrets.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import { UsersUnavailableError } from "../users.js";
 import { isForm, readBody } from "./body.js";
-import { pathOf, withError } from "./next-page.js";
+import { pathOf, withOutcome } from "./next-page.js";
 import { type Answer, type Exchange, isRefusal, type Reply, type Route } from "./route.js";
 
 export const SOURCE = "accounts";
@@ -36,13 +37,14 @@ export function accountsRouter(
   admit: Admit,
 ): Router {
   const router = express.Router();
-  const body = readBody(SOURCE);
+  const place = placeOf(settings.mountPath);
   const misplaced: Refusal = {
     code: "protection-not-run",
     reason: "mount-path",
     detail: `accounts.routes() is mounted at another path than the setting mountPath says. Write app.use(${JSON.stringify(settings.mountPath)}, accounts.routes()), or set mountPath.`,
   };
   for (const one of routes) {
+    const body = readBody(SOURCE, (req, res, refusal) => answer(req, res, one, refusal, settings));
     const method = one.method.toLowerCase() as "get" | "post" | "patch" | "delete";
     router[method](
       one.path,
@@ -50,7 +52,8 @@ export function accountsRouter(
         beginState(req, runtime);
         // Set before anything can go wrong: answers have credentials in them.
         res.setHeader("Cache-Control", "no-store");
-        if (req.baseUrl !== settings.mountPath) return void refuse(req, res, SOURCE, misplaced);
+        // Express compares paths without regard to case unless it is told otherwise.
+        if (req.baseUrl.toLowerCase() !== place) return void refuse(req, res, SOURCE, misplaced);
         // The body of a request that is refused anyway is not read.
         const refusal = admit(req, one.access);
         if (refusal !== undefined) return void answer(req, res, one, refusal, settings);
@@ -89,18 +92,34 @@ function wrongForm(error: z.ZodError): Refusal {
 }
 
 function answer(req: Request, res: Response, route: Route, reply: Reply, settings: ResolvedAccountsSettings): void {
-  if (isRefusal(reply)) {
-    if (!isForm(req)) return void refuse(req, res, SOURCE, reply);
-    const redirect = withError(pathOf("sender", route.page, settings, req), reply.code);
+  const refused = isRefusal(reply);
+  if (!isForm(req)) return refused ? void refuse(req, res, SOURCE, reply) : send(res, reply);
+  const next = refused ? "sender" : (reply.next ?? "sender");
+  const path = pathOf(next, route.page, settings, req, route.hasToken === true ? tokenOf(req) : undefined);
+  if (refused) {
+    const { code, members } = reply;
+    const redirect = withOutcome(path, { error: code, reasons: members?.reasons ?? [] });
     return void refuse(req, res, SOURCE, { ...reply, redirect });
   }
-  if (isForm(req)) {
-    res.statusCode = 303;
-    res.setHeader("Location", pathOf(reply.next ?? "sender", route.page, settings, req));
-    res.end();
+  if (reply.html !== undefined) {
+    res.setHeader("Content-Type", "text/html; charset=utf-8");
+    res.end(reply.html);
     return;
   }
-  send(res, reply);
+  res.statusCode = 303;
+  res.setHeader("Location", reply.status === 202 ? withOutcome(path, { status: "accepted" }) : path);
+  res.end();
+}
+
+/** The token of a form, if it has the form of one: nothing else goes into a URL. */
+function tokenOf(req: Request): string | undefined {
+  const { token } = (bodyOf(req) ?? {}) as { readonly token?: unknown };
+  return isToken(token) ? token : undefined;
+}
+
+/** The path at which Express mounts a router that was given this one. */
+function placeOf(mountPath: string): string {
+  return mountPath.replace(/\/+$/, "").toLowerCase();
 }
 
 function send(res: Response, { status, body }: Answer): void {

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { only } from "../../core/authentication.js";
 import { stateOf } from "../../core/request-state.js";
-import { accountHash } from "../../rate-limit/login-account.js";
 import type { AccountsContext } from "../context.js";
 import { deliverField, loginField, passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { invalidCredentials } from "../refusals.js";
-import type { PasswordHasher } from "./hasher.js";
+import type { TrustedDevices } from "./devices.js";
+import type { PasswordProver } from "./prover.js";
+import type { PasswordUpkeep } from "./upkeep.js";
 
 const body = z.strictObject({
   login: loginField,
@@ -16,24 +17,23 @@ const body = z.strictObject({
 });
 
 /** `POST /login`: a name and a password. */
-export function passwordLogIn({ host, users, credentials, gate }: AccountsContext, hasher: PasswordHasher): Route {
+export function passwordLogIn(
+  { host, users, gate }: AccountsContext,
+  parts: { readonly prover: PasswordProver; readonly upkeep: PasswordUpkeep; readonly devices: TrustedDevices },
+): Route {
+  const { prover, upkeep, devices } = parts;
+
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
     const state = stateOf(req);
-    const limited = await host.loginCounters().attempt(accountHash(login), req, res, state);
+    const limited = await host.loginCounters().attempt(devices.accountOf(req, login), req, res, state);
     if (limited !== undefined) return limited.refusal;
     const person = await users.findByLogin(login);
-    const found =
-      person === undefined
-        ? undefined
-        : await credentials.read((store) => store.find("password", person.id), person.id, time);
-    const { hash } = found?.data ?? {};
-    const isRight = await time.besides(() =>
-      hasher.verify(typeof hash === "string" ? hash : undefined, password, [state.address(req)]),
-    );
-    if (person === undefined) return invalidCredentials("unknown");
-    if (!isRight) return invalidCredentials("wrong-password", person.id);
+    const callers = [state.address(req)];
+    const proof = await prover.prove({ person, login, typed: password, req, callers, time });
+    if (person === undefined || !proof.ok) return invalidCredentials(proof.ok ? "unknown" : proof.reason, person?.id);
+    await upkeep.after(person, proof, { callers }, time);
     const methods = only("pwd", host.runtime.clock.now());
     return gate.enter(exchange, { person, methods, remember, deliver });
   }

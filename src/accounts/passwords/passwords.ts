@@ -1,46 +1,47 @@
 import { HashQueue } from "../../api-key/keys/hash-queue.js";
-import { InvalidInputError } from "../../core/portcullis-error.js";
+import { announceOverload } from "../../stores/health/call-events.js";
 import type { AccountsContext, AccountsPart } from "../context.js";
-import { newId } from "../secrets.js";
+import { type AccountPasswords, NO_PASSWORDS, passwordsApi } from "./api.js";
+import { passwordChange } from "./change.js";
+import { TrustedDevices } from "./devices.js";
 import { PasswordHasher } from "./hasher.js";
+import { passwordProof, type ProvePassword } from "./prove-again.js";
 import { passwordLogIn } from "./log-in.js";
+import { type PasswordMaker, passwordMaker } from "./new-password.js";
+import { PasswordProver } from "./prover.js";
+import { PasswordRules } from "./rules.js";
+import { PasswordUpkeep } from "./upkeep.js";
 
-/** Passwords of people, for the app's own code. */
-export interface AccountPasswords {
-  /** Sets the password of a person, whatever it was. */
-  set(id: string, password: string): Promise<void>;
+/** What the part offers: `api` to the app, `maker` to reset and registration; without passwords there is no `maker`. */
+export interface PasswordsPart extends AccountsPart {
+  readonly api: AccountPasswords;
+  readonly maker: PasswordMaker | undefined;
+  /** Checks the password of someone who is logged in; without passwords there is none. */
+  readonly prove: ProvePassword | undefined;
 }
 
-/** Passwords: log-in, and what the app does with them. */
-export function createPasswords(context: AccountsContext): AccountsPart & { readonly api: AccountPasswords } {
-  const hasher = new PasswordHasher(new HashQueue(2, 32));
-  const { credentials, users, host } = context;
-  const api: AccountPasswords = {
-    async set(id, password) {
-      const person = await users.findById(id);
-      if (person === undefined)
-        throw new InvalidInputError("passwords.set: users.findById knows no person with this id.");
-      const hash = await hasher.hash(password, []);
-      const now = host.runtime.clock.now();
-      const entry = {
-        id: newId(),
-        ownerId: id,
-        kind: "password",
-        name: id,
-        data: { hash },
-        createdAt: now,
-        confirmedAt: now,
-        usedAt: null,
-        expiresAt: null,
-        counter: -1,
-        failures: 0,
-        version: 0,
-      };
-      await credentials.write(
-        (store, call) => store.change(id, { removeKinds: ["password"], insert: [entry] }, call),
-        id,
-      );
-    },
+/** Passwords that are hashed at once, and that wait: as many as API keys by default. */
+const AT_ONCE = 2;
+const MOST_WAITING = 32;
+
+/** Passwords: log-in, change, and what the app does with them. */
+export function createPasswords(context: AccountsContext): PasswordsPart {
+  const { settings, host, gate, dependencies } = context;
+  const { passwords } = settings;
+  if (passwords === false) return { api: NO_PASSWORDS, maker: undefined, prove: undefined, routes: [] };
+  const queue = new HashQueue(AT_ONCE, MOST_WAITING, () => announceOverload(host.runtime, "accounts", "hash-queue"));
+  const { argon2 } = dependencies;
+  const hasher = new PasswordHasher(queue, passwords.pepper, argon2 && (() => Promise.resolve(argon2)));
+  const rules = new PasswordRules(passwords, settings, host.runtime, dependencies.breachedRanges);
+  const maker = passwordMaker(rules, hasher, gate);
+  const devices = new TrustedDevices(context);
+  const prover = new PasswordProver(context, passwords, hasher, devices);
+  const upkeep = new PasswordUpkeep(context, hasher, rules);
+  return {
+    api: passwordsApi(context, { rules, maker, prover }),
+    maker,
+    prove: passwordProof(context, { prover, devices }),
+    routes: [passwordLogIn(context, { prover, upkeep, devices }), passwordChange(context, { prover, maker, devices })],
+    arrived: (exchange, person) => devices.welcome(exchange, person),
   };
-  return { api, routes: [passwordLogIn(context, hasher)] };
 }

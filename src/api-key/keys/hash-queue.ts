@@ -7,12 +7,12 @@ export class HashUnavailableError extends PortcullisError {
   readonly status = 503;
 
   constructor(options?: ErrorOptions) {
-    super("Too many API keys are being hashed. Try again shortly.", options);
+    super("Too many passwords or API keys are being hashed. Try again shortly.", options);
     this.name = "HashUnavailableError";
   }
 }
 
-/** The key that a guess is for. */
+/** The key, or the account, that a guess is for. */
 export interface HashTarget {
   /** The key id. */
   readonly key: string;

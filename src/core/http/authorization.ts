@@ -51,17 +51,20 @@ function quoted(text: string): string {
 export interface Challenge {
   readonly realm?: string;
   /** RFC 6750 section 3.1; absent when no credential was sent. */
-  readonly error?: "invalid_token" | "insufficient_scope" | "invalid_request";
+  readonly error?: "invalid_token" | "insufficient_scope" | "invalid_request" | "insufficient_user_authentication";
   readonly scopes?: readonly string[];
+  /** RFC 9470 section 3: how old the authentication may be, in seconds. */
+  readonly maxAge?: number;
 }
 
 /** One challenge for WWW-Authenticate (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function challenge(
   scheme: "Bearer" | "ApiKey" | "Session" | "External",
-  { realm = "api", error, scopes }: Challenge = {},
+  { realm = "api", error, scopes, maxAge }: Challenge = {},
 ): string {
   let text = `${scheme} realm=${quoted(realm)}`;
   if (error !== undefined) text += `, error=${quoted(error)}`;
   if (scopes !== undefined && scopes.length > 0) text += `, scope=${quoted(scopes.join(" "))}`;
+  if (maxAge !== undefined) text += `, max_age=${quoted(String(maxAge))}`;
   return text;
 }

@@ -79,6 +79,18 @@ export const REFUSALS = {
     detail: "This password cannot be used. The member reasons says why.",
     event: "authn_password_change_fail",
   },
+  "password-too-short": {
+    status: 409,
+    title: "Password too short",
+    detail: "Without a second factor the password would be too short. Choose a longer one, and then remove the factor.",
+    event: "input_validation_fail",
+  },
+  "factor-needed": {
+    status: 409,
+    title: "Factor needed",
+    detail: "This account must have a second factor, and this is its last one. Set up another one first.",
+    event: "input_validation_fail",
+  },
   "ambiguous-credentials": {
     status: 400,
     title: "Ambiguous credentials",

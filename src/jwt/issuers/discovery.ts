@@ -1,4 +1,5 @@
-import { FetchProblem, fetchJson } from "./fetch-json.js";
+import { FetchProblem } from "../../core/http/fetch-text.js";
+import { fetchJson } from "./fetch-json.js";
 import { isObject } from "./key-set.js";
 
 /**

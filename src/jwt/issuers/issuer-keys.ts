@@ -3,7 +3,8 @@ import type { Runtime } from "../../core/runtime.js";
 import { announceOverload } from "../../stores/health/call-events.js";
 import type { JwtAlgorithm } from "../keys/algorithms.js";
 import { discoverKeys } from "./discovery.js";
-import { FetchProblem, fetchJson } from "./fetch-json.js";
+import { FetchProblem } from "../../core/http/fetch-text.js";
+import { fetchJson } from "./fetch-json.js";
 import { findKey, type IssuerKey, keysOf, MAX_KID } from "./key-set.js";
 import type { ResolvedJwtIssuerSettings } from "./settings.js";
 

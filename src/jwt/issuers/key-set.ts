@@ -2,7 +2,7 @@ import { createPublicKey, type KeyObject } from "node:crypto";
 import type { JwtAlgorithm } from "../keys/algorithms.js";
 import { derivedKid } from "../keys/key-ids.js";
 import { keyProblem } from "../keys/validation.js";
-import { FetchProblem } from "./fetch-json.js";
+import { FetchProblem } from "../../core/http/fetch-text.js";
 
 /** A public key of another issuer. */
 export interface IssuerKey {

@@ -1,9 +1,10 @@
 import express, { type Express } from "express";
-import { applySecurity, type SecurityEvent, type SecuritySettings } from "portcullis";
+import { applySecurity, type Security, type SecurityEvent, type SecuritySettings } from "portcullis";
 import {
   createAccounts,
   type AccountNotice,
   type Accounts,
+  type AccountsDependencies,
   type AccountsSettings,
   type AccountUser,
 } from "portcullis/accounts";
@@ -14,7 +15,7 @@ import { type Answer, serve } from "../../support/serve.js";
 export interface AccountsApp {
   readonly app: Express;
   readonly accounts: Accounts;
-  readonly security: ReturnType<typeof applySecurity>;
+  readonly security: Security;
   readonly clock: ManualClock;
   /** The app's table of users, by id. */
   readonly users: Map<string, AccountUser>;
@@ -35,6 +36,7 @@ export async function accountsApp(
   settings: Partial<AccountsSettings> = {},
   security: SecuritySettings = {},
   before: (app: Express) => void = () => undefined,
+  dependencies: AccountsDependencies = {},
 ): Promise<AccountsApp> {
   const clock = new ManualClock();
   const users = new Map<string, AccountUser>();
@@ -56,15 +58,19 @@ export async function accountsApp(
     },
     { clock },
   );
-  const accounts = createAccounts(secured, {
-    baseUrl: "http://localhost:3000",
-    users: {
-      findByLogin: (login) => [...users.values()].find((user) => user.login === login.toLowerCase()),
-      findById: (id) => users.get(id),
+  const accounts = createAccounts(
+    secured,
+    {
+      baseUrl: "http://localhost:3000",
+      users: {
+        findByLogin: (login) => [...users.values()].find((user) => user.login === login.toLowerCase()),
+        findById: (id) => users.get(id),
+      },
+      notify: (notice) => void notices.push(notice),
+      ...settings,
     },
-    notify: (notice) => void notices.push(notice),
-    ...settings,
-  });
+    dependencies,
+  );
   const events: SecurityEvent[] = [];
   secured.events.on("*", (event) => void events.push(event));
   before(app);

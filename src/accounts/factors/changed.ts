@@ -1,0 +1,37 @@
+import { requestContext } from "../../core/request-events.js";
+import type { Request } from "express";
+import type { Principal } from "../../core/principal.js";
+import type { AccountsContext } from "../context.js";
+import type { LivingKey } from "../compromise.js";
+import type { AccountNotice, Person } from "../types.js";
+
+/** A change of a person's factors, which has been made. */
+interface FactorChange {
+  readonly person: Person;
+  readonly kind: Extract<AccountNotice["kind"], "factor-added" | "factor-removed">;
+  /** For the event: which factor, and what was done. */
+  readonly reason: string;
+  /** The request that made it; the app's own code has none. */
+  readonly req?: Request | undefined;
+  /** The credential that made it, which stays in force. */
+  readonly keep?: Principal | undefined;
+}
+
+/**
+ * Announces a change, and ends everything else that the person is logged in with.
+ *
+ * @throws StoreUnavailableError (rejects); the change is made, and what was accepted holds
+ */
+export async function factorsChanged(
+  { host, notices, compromise }: AccountsContext,
+  { person, kind, reason, req, keep }: FactorChange,
+): Promise<void> {
+  const facts = { source: "accounts", reason, ...(req === undefined ? {} : requestContext(req)), subject: person.id };
+  host.runtime.events.emit("user_updated", () => facts);
+  let apiKeys: readonly LivingKey[] = [];
+  try {
+    apiKeys = await compromise.end(person.id, { keep, reason: kind });
+  } finally {
+    notices.send({ kind, user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
+  }
+}

@@ -1,0 +1,228 @@
+import { randomBytes } from "node:crypto";
+import type { Request } from "express";
+import { z } from "zod";
+import type { AuthenticationMethod } from "../../core/authentication.js";
+import type { Refusal } from "../../core/response/problem.js";
+import type { StoredCredential } from "../../stores/contracts.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+import { admission } from "../admit.js";
+import type { AccountsContext } from "../context.js";
+import type { Resumed } from "../gate/gate.js";
+import { codeField, tokenField } from "../http/fields.js";
+import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
+import { invalidCredentials, NO_PENDING, NOT_IN_PERSON } from "../refusals.js";
+import { newId } from "../secrets.js";
+import { SessionEndedError } from "../../session/errors.js";
+import type { Person } from "../types.js";
+import { base32 } from "./base32.js";
+import { factorsChanged } from "./changed.js";
+import { DIGITS, matchingStep, readCode, STEP_SECONDS } from "./one-time-code.js";
+import { personOf } from "./person-of.js";
+import { newRecoveryCodes } from "./recovery-codes.js";
+import { showCodes } from "./shown-codes.js";
+import { openTotp, sealTotp, TOTP } from "./totp.js";
+
+/** An authenticator app that is being set up: one for a person, so its name is their id. It proves nothing. */
+const ENROLMENT = "totp-enrolment";
+const LIFE_MS = 600_000;
+/** RFC 4226 section 4 recommends 160 bits. */
+const SECRET_BYTES = 20;
+
+const startBody = z.strictObject({
+  /** What the person calls the authenticator app. */
+  name: z
+    .string()
+    .regex(/^[^\u0000-\u001f\u007f-\u009f\p{Surrogate}]{1,64}$/u)
+    .optional(),
+  /** Of a client without cookies: what the log-in answered. */
+  pending: tokenField.optional(),
+});
+const confirmBody = z.strictObject({ code: codeField, pending: tokenField.optional() });
+
+/** What an authenticator app needs. */
+export interface TotpEnrolment {
+  /** The secret as people type it: 32 characters of base32. */
+  readonly secret: string;
+  /** The `otpauth:` URI for a QR code. */
+  readonly uri: string;
+}
+
+/** Who sets up a factor: someone logged in, or a log-in that owes it. */
+interface Enroller {
+  readonly person: Person;
+  readonly resumed?: Resumed;
+}
+
+/** `POST /totp` and `POST /totp/confirm`: an authenticator app is set up, and takes effect with its first code. */
+export function totpEnrolment(context: AccountsContext): {
+  readonly routes: readonly Route[];
+  enrolment(req: Request): Promise<TotpEnrolment | undefined>;
+} {
+  const { gate, credentials, settings, host } = context;
+  const { clock } = host.runtime;
+  const admit = admission(settings, clock);
+
+  /**
+   * A log-in that owes a factor goes before a session: whoever has just given a password is sent here by its answer.
+   *
+   * @param access what a session, or a token, must be good for
+   */
+  async function enrollerOf(
+    exchange: Pick<Exchange, "req" | "time">,
+    pending: string | undefined,
+    access: "person" | "fresh",
+  ): Promise<Enroller | Refusal> {
+    const { req } = exchange;
+    const resumed = await gate.resume(exchange, pending, "enrolment");
+    if (!("code" in resumed)) return { person: resumed.person, resumed };
+    if (pending !== undefined || req.principal === undefined) return resumed;
+    const refusal = admit(req, access) ?? (req.principal.actor === undefined ? undefined : NOT_IN_PERSON);
+    if (refusal !== undefined) return refusal;
+    const person = await personOf(context, req);
+    return "code" in person ? person : { person };
+  }
+
+  async function start(exchange: Exchange<z.output<typeof startBody>>): Promise<Reply> {
+    const { body, time } = exchange;
+    const enroller = await enrollerOf(exchange, body.pending, "fresh");
+    if ("code" in enroller) return enroller;
+    const { id, login } = enroller.person;
+    const secret = randomBytes(SECRET_BYTES);
+    const now = clock.now();
+    const factorId = newId();
+    const entry: StoredCredential = {
+      id: factorId,
+      ownerId: id,
+      kind: ENROLMENT,
+      name: id,
+      data: {
+        secret: sealTotp(context, secret, id, factorId),
+        ...(body.name === undefined ? {} : { name: body.name }),
+      },
+      createdAt: now,
+      confirmedAt: null,
+      usedAt: null,
+      expiresAt: now + LIFE_MS,
+      counter: -1,
+      failures: 0,
+      version: 0,
+    };
+    const change = { removeKinds: [ENROLMENT], insert: [entry] };
+    await credentials.write((store, call) => store.change(id, change, call), id, time);
+    return {
+      status: 200,
+      body: { ...shown(login, secret) },
+      next: enroller.resumed === undefined ? "account" : "enrol",
+    };
+  }
+
+  function shown(login: string, bytes: Buffer): TotpEnrolment {
+    const secret = base32(bytes);
+    return { secret, uri: otpauthUri(issuerOf(context), login, secret) };
+  }
+
+  async function enrolment(req: Request): Promise<TotpEnrolment | undefined> {
+    const time = credentials.time();
+    const enroller = await enrollerOf({ req, time }, undefined, "fresh");
+    if ("code" in enroller) return undefined;
+    const { id, login } = enroller.person;
+    const begun = await openEnrolmentOf(id, time);
+    const secret = begun === undefined ? undefined : openTotp(context, begun);
+    return secret === undefined ? undefined : shown(login, secret);
+  }
+
+  async function openEnrolmentOf(personId: string, time: StoreTime): Promise<StoredCredential | undefined> {
+    const found = await credentials.read((store) => store.find(ENROLMENT, personId), personId, time);
+    return found === undefined || (found.expiresAt ?? 0) <= clock.now() ? undefined : found;
+  }
+
+  async function confirm(exchange: Exchange<z.output<typeof confirmBody>>): Promise<Reply> {
+    const { req, body, time } = exchange;
+    const enroller = await enrollerOf(exchange, body.pending, "person");
+    if ("code" in enroller) return enroller;
+    const { person, resumed } = enroller;
+    const wrong = invalidCredentials("wrong-totp", person.id);
+    const now = clock.now();
+    const begun = await openEnrolmentOf(person.id, time);
+    if (begun === undefined) return wrong;
+    const secret = openTotp(context, begun);
+    const code = readCode(body.code);
+    const step = secret === undefined || code === undefined ? undefined : matchingStep(secret, code, now);
+    if (step === undefined) return wrong;
+    // Of several requests one goes on; a wrong code has not ended the log-in.
+    if (resumed !== undefined && !(await gate.take(exchange, body.pending))) return NO_PENDING;
+
+    const confirmed: StoredCredential = {
+      ...begun,
+      kind: TOTP,
+      confirmedAt: now,
+      usedAt: now,
+      expiresAt: null,
+      // The code that confirms is spent.
+      counter: step,
+      version: 0,
+    };
+    const recovery = newRecoveryCodes(context, person.id);
+    const change = {
+      remove: [begun.id],
+      removeKinds: [TOTP, ...recovery.change.removeKinds],
+      insert: [confirmed, ...recovery.change.insert],
+    };
+    const isDone = await credentials.write((store, call) => store.change(person.id, change, call), person.id, time);
+    if (!isDone) return wrong;
+    const method: AuthenticationMethod = { method: "totp", at: now };
+    const recoveryCodes = recovery.codes;
+    if (recoveryCodes.length > 0) context.notices.send({ kind: "recovery-codes-made", user: person.user });
+    // A session says what was proved, so it goes on. A token does not, and ends with everything else.
+    const isRenewed =
+      resumed === undefined &&
+      req.principal?.kind === "session" &&
+      (await evenIfLate(() => gate.renew(exchange, person, [method])));
+    const isReplaced = resumed?.pending.deliver === "session";
+    const keep = isRenewed || isReplaced ? req.principal : undefined;
+    await evenIfLate(() => factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, keep }));
+    if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
+    const { remember, deliver, methods } = resumed.pending;
+    const reply = await gate.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
+    return isRefusal(reply) ? reply : showCodes(context, req, reply, recoveryCodes, settings.afterLogin);
+  }
+
+  const routes = [
+    route({ method: "POST", path: "/totp", body: startBody, access: "anyone", page: "enrol", handle: start }),
+    route({
+      method: "POST",
+      path: "/totp/confirm",
+      body: confirmBody,
+      access: "anyone",
+      page: "enrol",
+      handle: confirm,
+    }),
+  ];
+  return { routes, enrolment };
+}
+
+/**
+ * The factor is set up, and its codes are shown once, now. So a store that is late, or a session that ended meanwhile,
+ * does not take the answer away: what a revocation marked holds and is repeated, and its guard has announced it.
+ */
+async function evenIfLate(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    const { code } = (error ?? {}) as { readonly code?: unknown };
+    if (code !== "store-unavailable" && !(error instanceof SessionEndedError)) throw error;
+    return false;
+  }
+}
+
+function issuerOf({ settings }: AccountsContext): string {
+  const { totp } = settings.factors;
+  return (totp === false ? undefined : totp.issuer) ?? new URL(settings.baseUrl).hostname;
+}
+
+/** The key URI that authenticator apps read from a QR code. */
+function otpauthUri(issuer: string, account: string, secret: string): string {
+  const [service, name] = [issuer, account].map(encodeURIComponent);
+  return `otpauth://totp/${service}:${name}?secret=${secret}&issuer=${service}&algorithm=SHA1&digits=${DIGITS}&period=${STEP_SECONDS}`;
+}

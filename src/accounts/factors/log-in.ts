@@ -1,0 +1,35 @@
+import { z } from "zod";
+import type { AccountsContext } from "../context.js";
+import type { SecondFactorName } from "../gate/decide.js";
+import { codeField, tokenField } from "../http/fields.js";
+import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
+import type { SecondFactor } from "./factor.js";
+import { proveFactor } from "./prove.js";
+
+/** The names of the factors that are on; another one is a wrong request. */
+export function methodField(factors: readonly SecondFactor[]): z.ZodType<SecondFactorName> {
+  return z.enum(factors.map(({ method }) => method));
+}
+
+/** `POST /login/factor`: a code for a log-in that owes one. */
+export function factorLogIn(context: AccountsContext): Route {
+  const { gate } = context;
+  const body = z.strictObject({
+    method: methodField(gate.factors),
+    code: codeField,
+    /** Of a client without cookies: what the log-in answered. */
+    pending: tokenField.optional(),
+  });
+
+  async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
+    const { pending } = exchange.body;
+    const resumed = await gate.resume(exchange, pending, "factor");
+    if ("code" in resumed) return resumed;
+    const proved = await proveFactor(context, resumed.person, resumed.credentials, exchange.body, exchange);
+    if ("code" in proved) return proved;
+    const reply = await gate.finish(exchange, resumed, pending, proved.method);
+    return isRefusal(reply) ? reply : { ...reply, body: { ...reply.body, ...proved.answer } };
+  }
+
+  return route({ method: "POST", path: "/login/factor", body, access: "anyone", page: "factor", handle });
+}

@@ -1,0 +1,208 @@
+import type { Request } from "express";
+import { InvalidInputError } from "../../core/portcullis-error.js";
+import type { Refusal } from "../../core/response/problem.js";
+import type { CredentialChange, StoredCredential } from "../../stores/contracts.js";
+import type { AccountsContext } from "../context.js";
+import type { SecondFactorName } from "../gate/decide.js";
+import { type Exchange, type Reply, route, type Route } from "../http/route.js";
+import type { Person } from "../types.js";
+import { factorsChanged } from "./changed.js";
+import { decideRemoval } from "./decide-removal.js";
+import { personOf } from "./person-of.js";
+import type { TotpEnrolment } from "./enrolment.js";
+import { showCodes } from "./shown-codes.js";
+import { newRecoveryCodes, RECOVERY_CODE } from "./recovery-codes.js";
+
+/** A second factor of a person. */
+export interface FactorInfo {
+  /** Its id, for `remove`. */
+  readonly id: string;
+  /** What it is. */
+  readonly method: SecondFactorName;
+  /** What the person calls it; `null` for no name. */
+  readonly name: string | null;
+  /** When it was set up, in milliseconds since the epoch. */
+  readonly createdAt: number;
+  /** When it was last used. */
+  readonly usedAt: number | null;
+}
+
+/** Second factors of people, for the app's own code: an administrator who helps someone, say. */
+export interface AccountFactors {
+  /**
+   * The authenticator app that the person of this request is setting up, for a page that shows it as text and as a QR code;
+   * `undefined` when `POST /totp` has begun none, or ten minutes ago, or the session is no longer fresh.
+   *
+   * @throws StoreUnavailableError (rejects) when a store did not answer
+   */
+  enrolment(req: Request): Promise<TotpEnrolment | undefined>;
+  /** The second factors of a person, oldest first. Recovery codes are none. */
+  list(id: string): Promise<readonly FactorInfo[]>;
+  /** How many recovery codes a person has left. */
+  recoveryCodesLeft(id: string): Promise<number>;
+  /**
+   * Takes a factor away, whatever `factors.required` says, and ends the person's sessions and token families, and their
+   * API keys with `onCompromise: "everything"`. With the last factor go the recovery codes.
+   *
+   * @returns false when the person has no such factor
+   * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id
+   * @throws StoreUnavailableError (rejects) when a store did not answer; call it again
+   */
+  remove(id: string, factorId: string): Promise<boolean>;
+  /**
+   * Takes all factors and recovery codes away, for someone who has lost them, and ends what `remove` ends. Check who asks:
+   * from then on the password alone logs in.
+   *
+   * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id
+   * @throws StoreUnavailableError (rejects) when a store did not answer; call it again
+   */
+  resetAll(id: string): Promise<void>;
+}
+
+const CONFLICT: Refusal = Object.freeze({ code: "conflict", reason: "factors-changed" });
+const NO_SUCH_FACTOR: Refusal = Object.freeze({ code: "not-found", reason: "factor", event: "input_validation_fail" });
+const NO_FACTOR: Refusal = Object.freeze({
+  code: "conflict",
+  reason: "no-factor",
+  detail: "Recovery codes stand in for a second factor. Set one up first.",
+});
+
+/** `GET /factors`, `DELETE /factors/:id`, `POST /recovery-codes`, and the same for the app's own code. */
+export function factorManagement(context: AccountsContext): {
+  readonly api: Omit<AccountFactors, "enrolment">;
+  readonly routes: Route[];
+} {
+  const { gate, credentials, settings, notices, host } = context;
+
+  /** What makes a second factor due, with its method. */
+  function factorsAmong(all: readonly StoredCredential[]): readonly [StoredCredential, SecondFactorName][] {
+    return gate.factors
+      .filter(({ isFactor }) => isFactor)
+      .flatMap((factor) => factor.usable(all).map((one): [StoredCredential, SecondFactorName] => [one, factor.method]));
+  }
+
+  function infosOf(all: readonly StoredCredential[]): readonly FactorInfo[] {
+    return factorsAmong(all).map(([{ id, data, createdAt, usedAt }, method]) => ({
+      id,
+      method,
+      name: typeof data.name === "string" ? data.name : null,
+      createdAt,
+      usedAt,
+    }));
+  }
+
+  /** Removes one factor. What the decision rests on must not have changed meanwhile. */
+  function removalOf(id: string, all: readonly StoredCredential[]): CredentialChange {
+    const others = factorsAmong(all).filter(([one]) => one.id !== id);
+    const passwords = all.filter(({ kind }) => kind === "password");
+    const bases = others.length === 0 ? passwords : others.map(([one]) => one);
+    return {
+      remove: [id],
+      removeKinds: others.length === 0 ? [RECOVERY_CODE] : [],
+      update: bases.map((one) => ({ id: one.id, version: one.version })),
+    };
+  }
+
+  async function list({ req, time }: Exchange): Promise<Reply> {
+    const id = req.principal?.id ?? "";
+    const all = await gate.credentialsOf(id, time);
+    return { status: 200, body: { factors: infosOf(all), recoveryCodesLeft: codesIn(all) } };
+  }
+
+  async function remove(exchange: Exchange): Promise<Reply> {
+    const { req, time } = exchange;
+    const person = await personOf(context, req);
+    if ("code" in person) return person;
+    const all = await gate.credentialsOf(person.id, time);
+    const own = factorsAmong(all);
+    const found = own.find(([{ id }]) => id === req.params.id);
+    if (found === undefined) return NO_SUCH_FACTOR;
+    const verdict = decideRemoval({
+      isLast: own.length === 1,
+      isRequired: await gate.isRequired(person),
+      credentials: all,
+    });
+    if (verdict !== "removed") return { code: verdict, reason: found[1] };
+    const change = removalOf(found[0].id, all);
+    if (!(await credentials.write((store, call) => store.change(person.id, change, call), person.id, time)))
+      return CONFLICT;
+    await changed(person, `${found[1]}-removed`, exchange);
+    return { status: 204 };
+  }
+
+  async function makeCodes({ req, time }: Exchange): Promise<Reply> {
+    const person = await personOf(context, req);
+    if ("code" in person) return person;
+    const own = factorsAmong(await gate.credentialsOf(person.id, time));
+    if (own.length === 0) return NO_FACTOR;
+    const { codes, change } = newRecoveryCodes(context, person.id);
+    const bases = { update: own.map(([{ id, version }]) => ({ id, version })) };
+    const isDone = await credentials.write(
+      (store, call) => store.change(person.id, { ...change, ...bases }, call),
+      person.id,
+      time,
+    );
+    if (!isDone) return CONFLICT;
+    host.runtime.events.emit("user_updated", () => ({
+      source: "accounts",
+      reason: "recovery-codes-made",
+      subject: person.id,
+    }));
+    notices.send({ kind: "recovery-codes-made", user: person.user });
+    return showCodes(context, req, { status: 201 }, codes, settings.pages.account);
+  }
+
+  function changed(person: Person, reason: string, exchange?: Exchange): Promise<void> {
+    const req = exchange?.req;
+    return factorsChanged(context, { person, kind: "factor-removed", reason, req, keep: req?.principal });
+  }
+
+  async function known(name: string, id: string): Promise<Person> {
+    const person = await context.users.findById(id);
+    if (person === undefined)
+      throw new InvalidInputError(`factors.${name}: users.findById knows no person with this id.`);
+    return person;
+  }
+
+  const api = {
+    async list(id: string) {
+      return infosOf(await gate.credentialsOf(id));
+    },
+    async recoveryCodesLeft(id: string) {
+      return codesIn(await gate.credentialsOf(id));
+    },
+    async remove(id: string, factorId: string) {
+      const person = await known("remove", id);
+      const all = await gate.credentialsOf(id);
+      const found = factorsAmong(all).find(([one]) => one.id === factorId);
+      if (found === undefined) return false;
+      const change = removalOf(factorId, all);
+      if (!(await credentials.write((store, call) => store.change(id, change, call), id)))
+        throw new InvalidInputError("factors.remove: the person's factors have changed meanwhile. Call it again.");
+      await changed(person, `${found[1]}-removed`);
+      return true;
+    },
+    async resetAll(id: string) {
+      const person = await known("resetAll", id);
+      const removeKinds = gate.factors.map(({ kind }) => kind);
+      await credentials.write((store, call) => store.change(id, { removeKinds }, call), id);
+      await changed(person, "factors-reset");
+    },
+  };
+
+  const routes = [
+    route({ method: "GET", path: "/factors", access: "person", page: "account", handle: list }),
+    route({ method: "DELETE", path: "/factors/:id", access: "fresh", page: "account", handle: remove }),
+    // A form of a page cannot send DELETE.
+    route({ method: "POST", path: "/factors/:id/remove", access: "fresh", page: "account", handle: remove }),
+  ];
+  if (settings.factors.recoveryCodes)
+    routes.push(
+      route({ method: "POST", path: "/recovery-codes", access: "fresh", page: "account", handle: makeCodes }),
+    );
+  return { api, routes };
+}
+
+function codesIn(all: readonly StoredCredential[]): number {
+  return all.filter(({ kind }) => kind === RECOVERY_CODE).length;
+}

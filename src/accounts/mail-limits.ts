@@ -1,0 +1,133 @@
+import type { Request } from "express";
+import { requestContext } from "../core/request-events.js";
+import { stateOf } from "../core/request-state.js";
+import type { Refusal } from "../core/response/problem.js";
+import type { ModuleHost } from "../module-host.js";
+import { guardFor } from "../rate-limit/consume.js";
+import type { WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
+import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
+
+const HOUR_MS = 3_600_000;
+
+/** How long the link of a reset lives, in milliseconds. */
+export const RESET_LINK_MS = 1_200_000;
+
+/** Clients that are counted in this process while the store fails. */
+const LOCAL_CLIENTS = 10_000;
+
+/**
+ * One mail for each life of a link: when this window refuses, a link that lives is in the person's mailbox. So strangers
+ * who ask for mail do not keep the owner from a reset.
+ */
+const RESET_LINK = policy("reset-link", 1, RESET_LINK_MS);
+/** Beside it, for people whose mail was late: five mails an hour in all. */
+const RESET_MORE = policy("reset-more", 2, HOUR_MS);
+/** Mails to one who registers, or whose name others try to register. */
+const REGISTER = policy("register", 5, HOUR_MS);
+/** Of them from one address, so that one stranger does not use them all up. */
+const REGISTER_PAIR = policy("register-address", 3, HOUR_MS);
+
+function policy(name: string, limit: number, windowMs: number): WindowPolicy {
+  return Object.freeze({ name: `accounts:${name}`, limit, windowMs });
+}
+
+/** What is counted by address. */
+type Purpose = "password-forgot" | "register";
+
+/**
+ * How many mails strangers may cause, in the windows of the app's limiter: by address with the numbers of
+ * `loginLimits.address`, and by person. While the store fails, this process counts alone.
+ */
+export class MailLimits {
+  readonly #host: ModuleHost;
+  /** Created when first needed: most stores never fail. */
+  #local: SlidingWindowStore | undefined;
+
+  constructor(host: ModuleHost) {
+    this.#host = host;
+  }
+
+  /** Counts a request that may cause mail. Returns the refusal of one too many from this address. */
+  async fromAddress(req: Request, purpose: Purpose): Promise<Refusal | undefined> {
+    const { address } = this.#host.loginCounters().limits;
+    const own = policy(purpose, address.limit, address.windowSeconds * 1000);
+    const [outcome] = await this.#consume([{ policy: own, key: this.#addressOf(req), cost: 1 }], req);
+    if (outcome?.allowed === true) return undefined;
+    return {
+      code: "rate-limited",
+      reason: `${purpose}-address`,
+      headers: { "Retry-After": String(Math.max(1, Math.ceil((outcome?.retryAfterMs ?? 0) / 1000))) },
+    };
+  }
+
+  /** The same, for a route whose answer does not change: whether there is one more. */
+  async silentlyFromAddress(req: Request, purpose: Purpose): Promise<boolean> {
+    if ((await this.fromAddress(req, purpose)) === undefined) return true;
+    this.#announce(req, `${purpose}-address`);
+    return false;
+  }
+
+  /** Whether one more link to a new password may be sent. @param account whom it is for */
+  async reset(req: Request, account: string): Promise<boolean> {
+    for (const one of [RESET_LINK, RESET_MORE])
+      if (isAllowed(await this.#consume([{ policy: one, key: account, cost: 1 }], req))) return true;
+    this.#announce(req, "password-forgot-account");
+    return false;
+  }
+
+  /** A reset was done: its person may ask for a link at once. */
+  async forgetReset(req: Request, account: string): Promise<void> {
+    const { store, storeTimeoutMs } = this.#host.loginCounters();
+    const guard = guardFor(store, this.#host.runtime, storeTimeoutMs);
+    this.#local?.reset(RESET_LINK, account);
+    try {
+      await guard.run(() => store.reset(RESET_LINK, account), undefined, stateOf(req));
+    } catch {
+      // The guard has announced it; the window ends by itself.
+    }
+  }
+
+  /** Whether one more mail about a registration may be sent. @param account whom it is for */
+  async registration(req: Request, account: string): Promise<boolean> {
+    const pair = { policy: REGISTER_PAIR, key: `${this.#addressOf(req)} ${account}`, cost: 1 };
+    if (isAllowed(await this.#consume([pair, { policy: REGISTER, key: account, cost: 1 }], req))) return true;
+    this.#announce(req, "register-account");
+    return false;
+  }
+
+  close(): void {
+    this.#local?.close();
+  }
+
+  #addressOf(req: Request): string {
+    return this.#host.loginCounters().addressOf(req, stateOf(req));
+  }
+
+  /** Counts in all windows, or in none of them. */
+  async #consume(requests: readonly WindowRequest[], req: Request): Promise<readonly WindowOutcome[]> {
+    const { store, storeTimeoutMs } = this.#host.loginCounters();
+    const guard = guardFor(store, this.#host.runtime, storeTimeoutMs);
+    try {
+      const counted = guard.run(() => store.consumeAll?.(requests), undefined, stateOf(req));
+      const outcomes = await counted;
+      if (outcomes !== undefined) return outcomes;
+    } catch {
+      // The guard has announced it.
+    }
+    this.#local ??= new SlidingWindowStore({ maxClients: LOCAL_CLIENTS, clock: this.#host.runtime.clock });
+    return this.#local.consumeAll(requests);
+  }
+
+  /** A mail that is not sent changes no answer, so that only the event tells of it. */
+  #announce(req: Request, reason: string): void {
+    this.#host.runtime.events.emit("excess_rate_limit_exceeded", () => ({
+      source: "accounts",
+      reason,
+      ...requestContext(req),
+    }));
+  }
+}
+
+function isAllowed(outcomes: readonly WindowOutcome[]): boolean {
+  return outcomes.every(({ allowed }) => allowed);
+}

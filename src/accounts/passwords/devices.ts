@@ -1,0 +1,154 @@
+import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
+import type { Request, Response } from "express";
+import { accountHash } from "../../rate-limit/login-account.js";
+import type { StoredCredential } from "../../stores/contracts.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+import { deriveKey } from "../../settings/secrets.js";
+import type { AccountsContext } from "../context.js";
+import { readCookie } from "../http/cookies.js";
+import type { Exchange } from "../http/route.js";
+import { newId } from "../secrets.js";
+import type { Person } from "../types.js";
+import { DEVICE_KIND } from "./record.js";
+
+/** The id of a device, its signature for the counters of log-ins, and that for the password. */
+const COOKIE = /^([\w-]{22})\.([\w-]{43})\.([\w-]{43})$/;
+/** The longest time that a browser keeps a cookie, in seconds. */
+const LIFE_SECONDS = 34_560_000;
+/** Most devices of a person; one more forgets the oldest. */
+const MOST = 10;
+
+/**
+ * The devices on which a person has logged in. A cookie names one, signed for the person and for their password, so a new
+ * password forgets them all. It is no proof of anything: it only counts the failures of the device apart from those of
+ * strangers, who therefore cannot lock the person out.
+ */
+export class TrustedDevices {
+  readonly #context: AccountsContext;
+  readonly #keys: readonly KeyObject[];
+  readonly #cookieName: string;
+  readonly #attributes: string;
+
+  constructor(context: AccountsContext) {
+    const { debug } = context.host.runtime;
+    this.#context = context;
+    this.#keys = (context.host.settings.secretKey ?? []).map((secret) => deriveKey(secret, "account-device"));
+    // Without https a browser refuses both the prefix and Secure.
+    this.#cookieName = debug ? "portcullis_device" : "__Host-portcullis_device";
+    this.#attributes = `; Path=/; HttpOnly${debug ? "" : "; Secure"}; SameSite=Lax; Max-Age=${LIFE_SECONDS}`;
+  }
+
+  /**
+   * The account whose log-ins a request is counted with: a hash of the name, and of its own for a device that has logged in
+   * with this name, so that what strangers use up is not the owner's. Nothing is read for it.
+   */
+  accountOf(req: Request, login: string): string {
+    const account = accountHash(login);
+    const { id, forAccount } = this.#cookieOf(req);
+    return this.#isSigned(forAccount, accountBinding(id, account)) ? `${account} ${id}` : account;
+  }
+
+  /**
+   * The device that a request comes from, if it is one of the person's. Nothing is read for a cookie that was not signed
+   * for this password.
+   *
+   * @throws StoreUnavailableError (rejects)
+   */
+  async of(req: Request, password: StoredCredential, time: StoreTime): Promise<StoredCredential | undefined> {
+    const { id, forPassword } = this.#cookieOf(req);
+    const isSigned = this.#isSigned(forPassword, passwordBinding(id, password));
+    if (!isSigned) return undefined;
+    const { ownerId } = password;
+    const found = await this.#context.credentials.read((store) => store.find(DEVICE_KIND, id), ownerId, time);
+    const isAlive = found?.expiresAt == null || found.expiresAt > this.#context.host.runtime.clock.now();
+    return found?.ownerId === ownerId && isAlive ? found : undefined;
+  }
+
+  /** Remembers the device after a log-in. When that fails, the log-in holds, and the device stays unknown. */
+  async welcome({ req, res, time }: Exchange, person: Person): Promise<void> {
+    await this.#remember(req, res, person, time).catch(() =>
+      this.#context.host.runtime.events.emit("portcullis_layer_failed", () => ({
+        source: "accounts",
+        reason: "device-not-remembered",
+        level: "WARN",
+        subject: person.id,
+      })),
+    );
+  }
+
+  /**
+   * Remembers the device of a log-in, in the place of the oldest when the person has too many. A device that is known
+   * keeps its place.
+   *
+   * @throws StoreUnavailableError (rejects)
+   */
+  async #remember(req: Request, res: Response, { id: personId, login }: Person, time: StoreTime): Promise<void> {
+    const { credentials, host } = this.#context;
+    const own = await credentials.read((store) => store.listOf(personId), personId, time);
+    const password = own.find(({ kind }) => kind === "password");
+    if (password === undefined) return;
+    const known = await this.of(req, password, time);
+    const device = known ?? deviceOf(personId, host.runtime.clock.now());
+    if (known === undefined) {
+      const devices = own.filter(({ kind }) => kind === DEVICE_KIND);
+      const remove = devices.slice(0, Math.max(0, devices.length - MOST + 1)).map(({ id }) => id);
+      const isKept = await credentials.write(
+        (store, call) => store.change(personId, { remove, insert: [device] }, call),
+        personId,
+        time,
+      );
+      // Another log-in has just forgotten the same device; this one stays unknown until the next log-in.
+      if (!isKept) return;
+    }
+    const { name } = device;
+    const bindings = [accountBinding(name, accountHash(login)), passwordBinding(name, password)];
+    const [forAccount, forPassword] = bindings.map((one) =>
+      macOf(this.#keys[0] as KeyObject, one).toString("base64url"),
+    );
+    res.append("Set-Cookie", `${this.#cookieName}=${name}.${forAccount}.${forPassword}${this.#attributes}`);
+  }
+
+  #cookieOf(req: Request): { readonly id: string; readonly forAccount: string; readonly forPassword: string } {
+    const [, id = "", forAccount = "", forPassword = ""] = COOKIE.exec(readCookie(req, this.#cookieName) ?? "") ?? [];
+    return { id, forAccount, forPassword };
+  }
+
+  #isSigned(mac: string, binding: string): boolean {
+    const given = Buffer.from(mac, "base64url");
+    return this.#keys.some((key) => {
+      const expected = macOf(key, binding);
+      return expected.length === given.length && timingSafeEqual(expected, given);
+    });
+  }
+}
+
+/** A new password has a new id, so that the devices of the old one are strangers. */
+function passwordBinding(id: string, password: StoredCredential): string {
+  return `password\n${id}\n${password.id}\n${password.ownerId}`;
+}
+
+function accountBinding(id: string, account: string): string {
+  return `account\n${id}\n${account}`;
+}
+
+function macOf(key: KeyObject, binding: string): Buffer {
+  return createHmac("sha256", key).update(binding).digest();
+}
+
+function deviceOf(personId: string, now: number): StoredCredential {
+  return {
+    id: newId(),
+    ownerId: personId,
+    kind: DEVICE_KIND,
+    name: newId(),
+    data: {},
+    createdAt: now,
+    // It proves nothing, so it is no confirmed credential.
+    confirmedAt: null,
+    usedAt: null,
+    expiresAt: now + LIFE_SECONDS * 1000,
+    counter: -1,
+    failures: 0,
+    version: 0,
+  };
+}

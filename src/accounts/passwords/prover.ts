@@ -1,0 +1,134 @@
+import type { Request } from "express";
+import { requestContext } from "../../core/request-events.js";
+import { accountHash } from "../../rate-limit/login-account.js";
+import type { StoredCredential } from "../../stores/contracts.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+import type { AccountsContext } from "../context.js";
+import type { ResolvedPasswordSettings } from "../settings.js";
+import type { Person } from "../types.js";
+import type { TrustedDevices } from "./devices.js";
+import type { HashCharge, PasswordHasher } from "./hasher.js";
+import { type PlainPassword, readPassword } from "./plain-text.js";
+import { PASSWORD_KIND, type StoredPassword, storedPasswordOf } from "./record.js";
+
+/** Why a password does not prove a person. For events and the app's code; clients get one answer for all of them. */
+export type PasswordFailure =
+  "unknown" | "no-password" | "wrong-password" | "password-disabled" | "unreadable" | "too-long" | "disabled";
+
+/** What came of a password. */
+export type PasswordProof =
+  | { readonly ok: false; readonly reason: PasswordFailure }
+  | {
+      readonly ok: true;
+      readonly plain: PlainPassword;
+      readonly credential: StoredCredential;
+      readonly stored: StoredPassword;
+    };
+
+/** A try. */
+export interface PasswordTry {
+  readonly person: Person | undefined;
+  /** The name that was given. */
+  readonly login: string;
+  readonly typed: string;
+  /** The request; `undefined` for the app's own code. */
+  readonly req: Request | undefined;
+  readonly callers: readonly string[];
+  readonly time: StoreTime;
+}
+
+/** Is no credential's: it has another length. */
+const NOBODY = "nobody";
+
+/**
+ * Checks passwords, and counts failures in a row before it does (NIST SP 800-63B-4 3.2.2): of any number of parallel tries
+ * at most as many are compared as the settings allow. What it does for a person who exists, it does for one who does not.
+ */
+export class PasswordProver {
+  readonly #context: AccountsContext;
+  readonly #most: number;
+  readonly #hasher: PasswordHasher;
+  readonly #devices: TrustedDevices;
+
+  constructor(
+    context: AccountsContext,
+    { maxConsecutiveFailures }: ResolvedPasswordSettings,
+    hasher: PasswordHasher,
+    devices: TrustedDevices,
+  ) {
+    this.#context = context;
+    this.#most = maxConsecutiveFailures;
+    this.#hasher = hasher;
+    this.#devices = devices;
+  }
+
+  /**
+   * @throws StoreUnavailableError (rejects) @throws HashUnavailableError (rejects) when too many passwords are hashed
+   * @throws SetupError (rejects) when the hash needs the package bcrypt, which is not installed
+   */
+  async prove({ person, login, typed, req, callers, time }: PasswordTry): Promise<PasswordProof> {
+    const plain = readPassword(typed);
+    // Nobody has such a password, so this says nothing of anybody.
+    if (typeof plain === "string") return { ok: false, reason: plain };
+    const { credentials } = this.#context;
+    const account = accountHash(login);
+    const owner = person?.id ?? `nobody ${account}`;
+    const found = await credentials.read((store) => store.find(PASSWORD_KIND, owner), owner, time);
+    const device = found === undefined || req === undefined ? undefined : await this.#devices.of(req, found, time);
+    const counted = device ?? found;
+    const failures =
+      (await credentials.write((store, call) => store.addFailure(counted?.id ?? NOBODY, call), owner, time)) ?? 0;
+    const isOpen = failures <= this.#most;
+    const stored = found === undefined ? undefined : storedPasswordOf(found);
+    const charge: HashCharge = { callers, target: { key: account, owner: account } };
+    const comparison = await time.besides(() => this.#hasher.compare(isOpen ? stored : undefined, plain, charge));
+    if (person === undefined) return { ok: false, reason: "unknown" };
+    if (found === undefined || counted === undefined) return { ok: false, reason: "no-password" };
+    if (!isOpen) return { ok: false, reason: "password-disabled" };
+    if (stored === undefined || comparison === "unreadable") return this.#unreadable(person);
+    if (comparison === "mismatch") {
+      if (failures === this.#most) this.#lock(person, device, req);
+      return { ok: false, reason: "wrong-password" };
+    }
+    if (person.isDisabled) return { ok: false, reason: "disabled" };
+    await this.#clear(counted, owner, time);
+    // What strangers have tried does not add up from one log-in to the next; what they have disabled stays disabled.
+    if (device !== undefined && found.failures > 0 && found.failures < this.#most)
+      await this.#clear(found, owner, time);
+    if (failures > 1) this.#successAfterFailures(person, req);
+    return { ok: true, plain, credential: found, stored };
+  }
+
+  async #clear({ id }: StoredCredential, owner: string, time: StoreTime): Promise<void> {
+    await this.#context.credentials.write((store, call) => store.clearFailures(id, call), owner, time);
+  }
+
+  #unreadable({ id }: Person): PasswordProof {
+    this.#context.host.runtime.events.emit("portcullis_misconfigured", () => ({
+      source: "accounts",
+      reason: "password-unreadable",
+      subject: id,
+    }));
+    return { ok: false, reason: "unreadable" };
+  }
+
+  #lock(person: Person, device: StoredCredential | undefined, req: Request | undefined): void {
+    const reason = device === undefined ? "password-disabled" : "device-disabled";
+    this.#context.host.runtime.events.emit("authn_login_lock", () => ({
+      source: "accounts",
+      reason,
+      ...(req === undefined ? {} : requestContext(req)),
+      subject: person.id,
+    }));
+    if (device === undefined) this.#context.notices.send({ kind: "password-disabled", user: person.user });
+  }
+
+  #successAfterFailures({ id }: Person, req: Request | undefined): void {
+    this.#context.host.runtime.events.emit("authn_login_successafterfail", () => ({
+      source: "accounts",
+      reason: "password",
+      ...(req === undefined ? {} : requestContext(req)),
+      subject: id,
+    }));
+  }
+}

@@ -1,0 +1,91 @@
+import { z } from "zod";
+import { only } from "../../core/authentication.js";
+import { requestContext } from "../../core/request-events.js";
+import { stateOf } from "../../core/request-state.js";
+import type { AccountsContext } from "../context.js";
+import { deliverField, passwordField, tickField, tokenField } from "../http/fields.js";
+import { type Exchange, type Reply, route, type Route } from "../http/route.js";
+import { isLive } from "../links.js";
+import type { MailLimits } from "../mail-limits.js";
+import { passwordCredential, type PasswordMaker } from "../passwords/new-password.js";
+import { ENDS_WITH_PASSWORD, RESET_KIND } from "../passwords/record.js";
+import { linkEnded, passwordRefused } from "../refusals.js";
+import { tokenHash } from "../secrets.js";
+import { resetAccount } from "./forgot.js";
+
+const body = z.strictObject({
+  token: tokenField,
+  password: passwordField,
+  /** Whether the person's API keys end too. */
+  revokeKeys: tickField,
+  remember: tickField,
+  deliver: deliverField,
+});
+
+const ENDED = linkEnded("reset-link", "authn_password_change_fail");
+
+/**
+ * `POST /password/reset`: sets a new password by a link. One change of the store spends the link and sets the password, so
+ * that of several requests one does; a password against the rules leaves the link as it was. Then the person is logged
+ * out everywhere and goes through the gate: the mailbox does not stand in for a second factor.
+ */
+export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limits: MailLimits): Route {
+  const { host, users, credentials, notices, gate, compromise } = context;
+  const { runtime } = host;
+
+  async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
+    const { req, res, time } = exchange;
+    const { token, password, revokeKeys, remember, deliver } = exchange.body;
+    const name = tokenHash(token);
+    const link = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
+    if (link === undefined || !isLive(link, runtime.clock.now())) return ENDED;
+    const person = await time.besides(() => users.findById(link.ownerId));
+    if (person === undefined || person.isDisabled) return ENDED;
+    const own = await gate.credentialsOf(person.id, time);
+    const made = await time.besides(() => maker.newPasswordData(person, password, own, [stateOf(req).address(req)]));
+    if (!made.ok) return passwordRefused(made.reasons, person.id);
+
+    const end = (): ReturnType<typeof compromise.end> =>
+      compromise.end(person.id, { reason: "password-reset", revokeKeys });
+    const now = runtime.clock.now();
+    const change = {
+      remove: [link.id],
+      removeKinds: ENDS_WITH_PASSWORD,
+      insert: [passwordCredential(person.id, made.data, now)],
+    };
+    const isDone = await credentials.write(
+      (store, call) => store.change(person.id, change, call),
+      person.id,
+      time,
+      // The caller got a failure, and the password may have been set all the same: what it was to end must end.
+      (late) => {
+        if (late !== false) end().catch(() => undefined);
+      },
+    );
+    if (!isDone) return ENDED;
+
+    const facts = requestContext(req);
+    runtime.events.emit("authn_password_change", () => ({
+      ...facts,
+      source: "accounts",
+      reason: "reset",
+      subject: person.id,
+    }));
+    // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
+    if (req.principal?.kind === "session" && req.principal.id === person.id) await host.session?.logOut(req, res);
+    const apiKeys = await time.besides(end);
+    notices.send({ kind: "password-changed", user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
+    await limits.forgetReset(req, resetAccount(person.id));
+    return gate.enter(exchange, { person, methods: only("pwd", runtime.clock.now()), remember, deliver });
+  }
+
+  return route({
+    method: "POST",
+    path: "/password/reset",
+    body,
+    access: "anyone",
+    page: "resetPassword",
+    hasToken: true,
+    handle,
+  });
+}

@@ -1,0 +1,73 @@
+import { z } from "zod";
+import type { AuthenticationMethod } from "../../core/authentication.js";
+import type { Refusal } from "../../core/response/problem.js";
+import type { AccountsContext } from "../context.js";
+import { methodField } from "../factors/log-in.js";
+import { personOf } from "../factors/person-of.js";
+import { proveFactor } from "../factors/prove.js";
+import { codeField, passwordField } from "../http/fields.js";
+import { type Exchange, type Reply, route, type Route } from "../http/route.js";
+import type { ProvePassword } from "../passwords/prove-again.js";
+import { NOT_IN_PERSON, NOT_LOGGED_IN } from "../refusals.js";
+import { offeredMethods, staleRefusal } from "./stale.js";
+
+const NO_PROOF: Refusal = Object.freeze({
+  code: "invalid-request",
+  reason: "proof",
+  detail: "Send a password, or a method and a code.",
+});
+
+/** `POST /reauthenticate`: someone logged in proves again who they are, and their session is renewed with it. */
+export function reauthentication(context: AccountsContext, provePassword: ProvePassword | undefined): Route {
+  const { gate, host, settings } = context;
+  const offered = offeredMethods(settings);
+  const body = z.strictObject({
+    password: passwordField.optional(),
+    method: methodField(gate.factors).optional(),
+    code: codeField.optional(),
+  });
+  type Body = z.output<typeof body>;
+
+  async function prove(exchange: Exchange<Body>): Promise<{ proved: AuthenticationMethod; answer: object } | Refusal> {
+    const { req, body, time } = exchange;
+    const { password, method, code } = body;
+    const isOne = password === undefined ? method !== undefined && code !== undefined : (method ?? code) === undefined;
+    if (!isOne) return NO_PROOF;
+    const person = await personOf(context, req);
+    if ("code" in person) return person;
+    if (password !== undefined) {
+      const refusal = provePassword === undefined ? NO_PROOF : await provePassword(exchange, person, password);
+      if (refusal !== undefined) return refusal;
+      const proved = { method: "pwd", at: host.runtime.clock.now() } as const;
+      await gate.renew(exchange, person, [proved]);
+      return { proved, answer: {} };
+    }
+    if (method === undefined || code === undefined) return NO_PROOF;
+    const proof = await proveFactor(
+      context,
+      person,
+      await gate.credentialsOf(person.id, time),
+      { method, code },
+      exchange,
+    );
+    if ("code" in proof) return proof;
+    await gate.renew(exchange, person, [proof.method]);
+    return { proved: proof.method, answer: proof.answer };
+  }
+
+  async function handle(exchange: Exchange<Body>): Promise<Reply> {
+    const { principal } = exchange.req;
+    if (principal === undefined) return NOT_LOGGED_IN;
+    if (principal.actor !== undefined) return NOT_IN_PERSON;
+    // What a token says of its log-in does not change: its holder logs in again.
+    if (principal.kind !== "session")
+      return {
+        ...staleRefusal(principal, { withinSeconds: settings.freshSeconds, anyOf: undefined }, offered),
+        detail: "A token cannot be made fresh. Log in again for new tokens.",
+      };
+    const done = await prove(exchange);
+    return "code" in done ? done : { status: 200, body: { status: "done", ...done.answer } };
+  }
+
+  return route({ method: "POST", path: "/reauthenticate", body, access: "person", page: "account", handle });
+}

@@ -1,0 +1,66 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Failures, opensAt, withFailure, withoutFailure } from "../../../src/accounts/factors/attempts.js";
+
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+const NONE: Failures = { inARow: 0, at: [] };
+
+describe("attempts", () => {
+  test("four failures cost nothing, the fifth and later ones growing waits", () => {
+    let failures = NONE;
+    let now = 40 * DAY;
+    const waits: number[] = [];
+    for (let count = 1; count <= 10; count += 1) {
+      failures = withFailure(failures, now);
+      const opens = opensAt(failures, now);
+      waits.push((opens - now) / MINUTE);
+      if (opens > now) expect(opensAt(failures, opens - 1)).toBeGreaterThan(opens - 1);
+      expect(opensAt(failures, opens)).toBeLessThanOrEqual(opens);
+      now = opens;
+    }
+    expect(waits.slice(0, 9)).toEqual([0, 0, 0, 0, 1, 5, 15, 60, 240]);
+    expect(waits[9]).toBe(24 * 60 - 321);
+  });
+
+  test("a success ends the run and takes back its own attempt alone", () => {
+    const six = [1, 2, 3, 4, 5].reduce((failures, now) => withFailure(failures, now), NONE);
+    expect(opensAt(six, 6)).toBe(5 + MINUTE);
+    const after = withoutFailure(withFailure(six, MINUTE * 2), MINUTE * 2);
+    expect(after).toEqual({ inARow: 0, at: [1, 2, 3, 4, 5] });
+    expect(opensAt(after, MINUTE * 2)).toBe(MINUTE * 2);
+  });
+
+  test("whoever guesses gets ten in a day and fifty in thirty days, however often the owner logs in between", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: DAY / 4 }), fc.boolean()), { maxLength: 400 }),
+        (moves) => {
+          let failures = NONE;
+          let now = 100 * DAY;
+          const guesses: number[] = [];
+          for (const [pause, isOwner] of moves) {
+            now += pause;
+            if (opensAt(failures, now) > now) continue;
+            failures = withFailure(failures, now);
+            if (isOwner) failures = withoutFailure(failures, now);
+            else guesses.push(now);
+            expect(guesses.filter((at) => at > now - DAY).length).toBeLessThanOrEqual(10);
+            expect(guesses.filter((at) => at > now - 30 * DAY).length).toBeLessThanOrEqual(50);
+          }
+        },
+      ),
+    );
+  });
+
+  test("always opens again within thirty days", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: DAY }), { maxLength: 200 }), (pauses) => {
+        let failures = NONE;
+        let now = DAY;
+        for (const pause of pauses) failures = withFailure(failures, (now += pause));
+        expect(opensAt(failures, now)).toBeLessThanOrEqual(now + 30 * DAY);
+      }),
+    );
+  });
+});
