@@ -1,5 +1,7 @@
 import type { Attack, Group, Outcome } from "./attack.js";
 import { REFUSALS } from "../../src/core/response/problem.js";
+import { accountFactors } from "./account-factors.js";
+import { accountLinks } from "./account-links.js";
 import { addresses } from "./addresses.js";
 import { apiKeys } from "./api-keys.js";
 import { bodies } from "./bodies.js";
@@ -25,6 +27,8 @@ export const GROUPS: readonly Group[] = [
   refreshes,
   bodies,
   parsers,
+  accountFactors,
+  accountLinks,
 ];
 
 /** An outcome in the words of the table. */
