@@ -1,6 +1,7 @@
 import { Authenticator } from "../accounts/support/authenticator.js";
-import { type AccountsLab, PENDING, SESSION, type Someone, type Visitor } from "./accounts-app.js";
+import { type AccountsLab, PENDING, type Someone } from "./accounts-app.js";
 import type { Attack, Group, Outcome, Seen } from "./attack.js";
+import { SESSION, type Visitor } from "./visitor.js";
 
 const REFUSED: Outcome = { refused: "invalid-credentials" };
 const NOBODY: Outcome = { refused: "missing-credentials" };

@@ -1,13 +1,6 @@
-import {
-  type AccountsLab,
-  ACCOUNTS_ORIGIN,
-  NEW_PASSWORD,
-  PASSWORD,
-  type Someone,
-  type Visitor,
-  WRONG,
-} from "./accounts-app.js";
+import { type AccountsLab, NEW_PASSWORD, type Someone, WRONG } from "./accounts-app.js";
 import { type Ask, type Attack, type Group, MARK, type Outcome, type Seen } from "./attack.js";
+import { ACCOUNTS_ORIGIN, PASSWORD, type Visitor } from "./visitor.js";
 
 const ENDED: Outcome = { refused: "invalid-credentials" };
 const LET_IN: Outcome = { served: 200 };
