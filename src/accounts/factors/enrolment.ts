@@ -173,10 +173,14 @@ export function totpEnrolment(context: AccountsContext): {
     const method: AuthenticationMethod = { method: "totp", at: now };
     const recoveryCodes = recovery.codes;
     if (recoveryCodes.length > 0) context.notices.send({ kind: "recovery-codes-made", user: person.user });
-    if (resumed === undefined && req.principal?.kind === "session")
-      await evenIfLate(() => gate.renew(exchange, person, [method]));
-    const reason = { kind: "factor-added", reason: "totp-added" } as const;
-    await evenIfLate(() => factorsChanged(context, { person, ...reason, req, keep: req.principal }));
+    // A session says what was proved, so it goes on. A token does not, and ends with everything else.
+    const isRenewed =
+      resumed === undefined &&
+      req.principal?.kind === "session" &&
+      (await evenIfLate(() => gate.renew(exchange, person, [method])));
+    const isReplaced = resumed?.pending.deliver === "session";
+    const keep = isRenewed || isReplaced ? req.principal : undefined;
+    await evenIfLate(() => factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, keep }));
     if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
     const { remember, deliver, methods } = resumed.pending;
     const reply = await gate.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
@@ -201,12 +205,14 @@ export function totpEnrolment(context: AccountsContext): {
  * The factor is set up, and its codes are shown once, now. So a store that is late, or a session that ended meanwhile,
  * does not take the answer away: what a revocation marked holds and is repeated, and its guard has announced it.
  */
-async function evenIfLate(work: () => Promise<void>): Promise<void> {
+async function evenIfLate(work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
     const { code } = (error ?? {}) as { readonly code?: unknown };
     if (code !== "store-unavailable" && !(error instanceof SessionEndedError)) throw error;
+    return false;
   }
 }
 

@@ -115,6 +115,20 @@ describe("POST /totp and /totp/confirm", () => {
     expect((await other.post("/account/login/factor", body)).status).toBe(200);
   });
 
+  test("a token with which the factor was set up ends too, for it does not say the factor", async () => {
+    const app = await accountsApp();
+    await person(app);
+    const program = app.client();
+    const tokens = (await program.logIn("ada", undefined, { deliver: "tokens" })).json() as Record<string, string>;
+    const bearer = { authorization: `Bearer ${tokens["accessToken"]}` };
+    const begun = (await program.post("/account/totp", {}, bearer)).json() as { secret: string };
+    const code = new Authenticator(begun.secret).code(app.clock.now());
+    const confirmed = await program.post("/account/totp/confirm", { code }, bearer);
+    expect((confirmed.json() as { recoveryCodes: string[] }).recoveryCodes).toHaveLength(10);
+    expect((await program.get("/me", bearer)).status).toBe(401);
+    await expect(app.security.jwt?.refresh(String(tokens["refreshToken"]))).rejects.toThrow();
+  });
+
   test("nobody begins without a fresh proof of their own", async () => {
     const app = await accountsApp();
     await person(app);

@@ -126,11 +126,11 @@ export class World {
       await this.accounts.passwords.set(id, PASSWORD);
     }
     const honest = new Browser(this, "192.0.2.1");
-    await honest.post("/account/login", { login: ada, password: PASSWORD });
+    const entered = await honest.post("/account/login", { login: ada, password: PASSWORD });
     const { body } = await honest.post("/account/totp", {});
     this.secrets.set(ada, String(body.secret));
     const confirmed = await honest.post("/account/totp/confirm", { code: this.code(ada) });
-    if (confirmed.status !== 200) throw new Error(`the model could not begin: ${JSON.stringify(confirmed)}`);
+    if (confirmed.status !== 200) throw new Error(`the model could not begin: ${JSON.stringify([entered, body, confirmed])}`);
     this.clock.advance(60_000);
     return { ada, bob, root };
   }
