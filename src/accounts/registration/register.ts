@@ -4,6 +4,7 @@ import { accountHash } from "../../rate-limit/login-account.js";
 import type { AccountsContext } from "../context.js";
 import { deliverField, newLoginField, passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route, SENT } from "../http/route.js";
+import { isLive } from "../links.js";
 import { isMailAddress } from "../mail-address.js";
 import type { MailLimits } from "../mail-limits.js";
 import type { PasswordMaker } from "../passwords/new-password.js";
@@ -67,6 +68,8 @@ export function registerAtOnce(
   async function handle(exchange: Exchange<Body>): Promise<Reply> {
     const { req, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
+    const undeliverable = context.gate.undeliverable(deliver);
+    if (undeliverable !== undefined) return undeliverable;
     const limited = await limits.fromAddress(req, "register");
     if (limited !== undefined) return limited;
     const person = await time.besides(() => users.findByLogin(login));
@@ -83,7 +86,9 @@ export function registerAtOnce(
   /** The name is taken, unless by a registration of the same password that could not be finished. */
   async function goOn(exchange: Exchange<Body>, { id }: Person): Promise<Reply> {
     const { login, password, remember, deliver } = exchange.body;
-    const begun = (await registrations.of(login, exchange.time)).filter((one) => registrationOf(one)?.isBegun === true);
+    const begun = (await registrations.of(login, exchange.time)).filter(
+      (one) => isLive(one, context.host.runtime.clock.now()) && registrationOf(one)?.isBegun === true,
+    );
     const last = begun.at(-1);
     const registration = last && registrationOf(last);
     if (last === undefined || registration === undefined) return TAKEN;

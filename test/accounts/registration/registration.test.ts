@@ -325,6 +325,16 @@ describe("POST /email/verify", () => {
     expect((await app.client().logIn(ADA)).status).toBe(200);
   });
 
+  test("the service must be able to deliver the log-in before the person is made", async () => {
+    const app = await registrationApp({}, { jwt: false });
+    const browser = app.client();
+    await browser.post(REGISTER, { login: ADA, password: PASSWORD });
+    const token = tokenOf((await noticesOf(app, "verify-email", 1))[0]);
+    expect((await browser.post(VERIFY, { token, deliver: "tokens" })).status).toBe(400);
+    expect(app.created).toEqual([]);
+    expect((await browser.post(VERIFY, { token })).status).toBe(200);
+  });
+
   test("a claim whose process has died ends by itself", async () => {
     const store = new MemoryCredentialStore();
     const app = await registrationApp({ stores: { credentials: store } });
@@ -389,6 +399,29 @@ describe("POST /register without notify", () => {
     const taken = await app.client().post(REGISTER, { login: "ADA", password: PASSWORD });
     expect([taken.status, (taken.json() as { code: string }).code]).toEqual([409, "conflict"]);
     expect((await app.client().post(VERIFY, { token: "A".repeat(43) })).status).toBe(404);
+  });
+
+  test("asks how the log-in is delivered before it makes the person", async () => {
+    const app = await registrationApp({ notify: undefined }, { jwt: false });
+    const refused = await app.client().post(REGISTER, { login: "ada", password: PASSWORD, deliver: "tokens" });
+    expect([refused.status, (refused.json() as { code: string }).code]).toEqual([400, "invalid-request"]);
+    expect(app.created).toEqual([]);
+    expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).status).toBe(200);
+  });
+
+  test.each([
+    ["goes on", 86_399_999, "done"],
+    ["has ended, so that the name is taken", 86_400_000, "This name is taken"],
+  ])("a registration that could not be finished %s", async (_name, ms, answer) => {
+    const store = new MemoryCredentialStore();
+    const app = await registrationApp({ notify: undefined, stores: { credentials: store } });
+    const change = store.change.bind(store);
+    let writes = 0;
+    store.change = (...given) => (++writes === 3 ? Promise.reject(new Error("down")) : change(...given));
+    expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).status).toBe(503);
+    expect(app.created).toEqual(["ada"]);
+    app.clock.advance(ms);
+    expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).text).toContain(answer);
   });
 
   test("an address that was not verified is not passed as one", async () => {
