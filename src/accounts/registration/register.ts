@@ -43,13 +43,15 @@ export function registerByMail(context: AccountsContext, { maker, limits, regist
     const made = await time.besides(() => maker.newPasswordData(ownerOf(login), password, [], callersOf(req)));
     if (!made.ok) return passwordRefused(made.reasons);
     const person = await time.besides(() => users.findByLogin(login));
-    if (!(await limits.registration(req, accountHash(login)))) return SENT;
+    const account = accountHash(login);
+    if (!(await limits.registration(req, account))) return SENT;
+    const isTold = await limits.registrationOf(req, person?.id ?? `nobody ${account}`);
     const { link, credential, secret } = await registrations.add(login, made.data, time);
     registrations.giveCookie(res, secret);
     if (person === undefined) {
       const expiresAt = credential.createdAt + REGISTRATION_MS;
       notices.send({ kind: "verify-email", user: newUser(login), link, expiresAt });
-    } else if (!person.isDisabled) notices.send({ kind: "account-exists", user: person.user });
+    } else if (isTold && !person.isDisabled) notices.send({ kind: "account-exists", user: person.user });
     return SENT;
   }
 

@@ -120,6 +120,7 @@ describe("POST /register with notify", () => {
     ["HTML", "<script>alert(1)</script>@example.com"],
     ["two at signs", "ada@eve@example.com"],
     ["no host", "ada@"],
+    ["an option of a mail program", "-X/eve.log@example.com"],
     ["a NUL", "ada\u0000@example.com"],
     ["a line separator", "ada\u2028"],
     ["a text direction", "ada\u202e"],
@@ -166,6 +167,27 @@ describe("POST /register with notify", () => {
     expect(app.events.filter(({ reason }) => reason === "register-account")).toHaveLength(2);
     app.clock.advance(3_600_000);
     expect(await ask("192.0.2.1")).toBe(6);
+  });
+
+  test("a person with many names gets five mails an hour, and no answer tells that they are one", async () => {
+    const users = { findById: () => undefined, create: () => undefined };
+    const ada = { id: "id-ada", login: "ada", email: ADA };
+    const app = await accountsApp({
+      users: { ...users, findByLogin: (login) => (login.startsWith("ada") ? ada : undefined) },
+    });
+    const ask = (name: string, count: number) =>
+      app.client(`192.0.2.${count}`).post(REGISTER, { login: `${name}+${count}@example.com`, password: PASSWORD });
+    const answers: string[] = [];
+    for (let count = 0; count < 8; count++)
+      for (const name of ["ada", "free"]) {
+        const { status, text, headers } = await ask(name, count);
+        answers.push(JSON.stringify([status, text, headers["set-cookie"]?.map((line) => line.replace(/=[^;]*/, ""))]));
+      }
+    expect(new Set(answers).size).toBe(1);
+    await noticesOf(app, "verify-email", 8);
+    await quiet();
+    expect(app.notices.filter(({ kind }) => kind === "account-exists")).toHaveLength(5);
+    expect(app.events.filter(({ reason }) => reason === "register-person")).toHaveLength(3);
   });
 
   test("keeps at most twenty registrations of a name, the newest", async () => {
