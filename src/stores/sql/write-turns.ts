@@ -38,6 +38,11 @@ export class WriteTurns {
     return turn;
   }
 
+  /** Resolves when the writes that were begun have ended. */
+  async settled(): Promise<void> {
+    await this.#last;
+  }
+
   async #run<T>(write: (began: () => void) => Promise<T>): Promise<T> {
     if (!this.#hasPaused() && performance.now() - this.#runBegan >= RUN_MS) await sleep(PAUSE_MS);
     try {
