@@ -41,6 +41,8 @@ export interface Arrival {
   readonly methods: readonly AuthenticationMethod[];
   readonly remember: boolean;
   readonly deliver: Delivery;
+  /** The id of the password that was proved: when another has taken its place meanwhile, it proves nothing. */
+  readonly passwordId?: string | undefined;
 }
 
 /** What a part does when a session has been made. It cannot undo the log-in, so it rejects with nothing. */
@@ -153,9 +155,13 @@ export class Gate {
     const { person } = arrival;
     if (person.isDisabled) return invalidCredentials("disabled");
     const credentials = await this.credentialsOf(person.id, exchange.time);
+    const { passwordId } = arrival;
+    if (passwordId !== undefined && !credentials.some(({ id }) => id === passwordId))
+      return invalidCredentials("changed-meanwhile", person.id);
+    const stamp = this.#stampOf(credentials);
     const verdict = decideGate(arrival.methods, await this.standingOf(person, credentials));
-    if (verdict.verdict === "done") return this.#deliver(exchange, arrival);
-    const owed = await this.#owe(exchange, arrival, verdict, this.#stampOf(credentials));
+    if (verdict.verdict === "done") return this.#deliver(exchange, arrival, stamp);
+    const owed = await this.#owe(exchange, arrival, verdict, stamp);
     // The password was right, so it counts neither as a failure nor against its owner.
     stateIn(exchange.req)?.onLogIn?.();
     return owed;
@@ -256,8 +262,14 @@ export class Gate {
       .digest("base64url");
   }
 
-  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
-    const { req, res } = exchange;
+  /**
+   * Makes the session or the tokens. A change of password or factor ends what was made before it; what is made while it runs
+   * is ended here: the credentials are looked at once more, after the session is in its store.
+   *
+   * @param stamp what the credentials were when the gate decided
+   */
+  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival, stamp: string): Promise<Reply> {
+    const { req, res, time } = exchange;
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
     const name = deviceName(req.headers["user-agent"]);
@@ -265,6 +277,10 @@ export class Gate {
     if (deliver === "tokens") {
       if (jwt === undefined) return NO_TOKENS;
       const tokens = await jwt.issue(id, { scopes, roles, methods, ...label });
+      if (this.#stampOf(await this.credentialsOf(id, time)) !== stamp) {
+        await jwt.revokeFamily(tokens.refreshToken);
+        return invalidCredentials("changed-meanwhile", id);
+      }
       stateIn(req)?.onLogIn?.();
       return { status: 200, body: { status: "done", ...tokens }, next: "after-login" };
     }
@@ -272,6 +288,10 @@ export class Gate {
     const { rememberSeconds } = this.#settings;
     await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
+    if (this.#stampOf(await this.credentialsOf(id, time)) !== stamp) {
+      await session.logOut(req, res, { clearSiteData: false });
+      return invalidCredentials("changed-meanwhile", id);
+    }
     for (const arrived of this.#arrived) await arrived(exchange, person);
     return DONE;
   }

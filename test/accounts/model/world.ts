@@ -21,6 +21,8 @@ export interface People {
   readonly root: string;
 }
 
+const PATIENT_MS = 10_000;
+
 export const PASSWORD = "correct horse battery staple";
 
 /**
@@ -47,9 +49,10 @@ export class World {
         trustedHosts: ["localhost"],
         secretKey: testSecret(),
         debug: true,
-        session: {},
-        jwt: {},
-        apiKeys: { hash: "hmac-sha256" },
+        // A busy machine must not end a sequence.
+        session: { storeTimeoutMs: PATIENT_MS },
+        jwt: { storeTimeoutMs: PATIENT_MS },
+        apiKeys: { hash: "hmac-sha256", storeTimeoutMs: PATIENT_MS },
         trustProxy: 1,
         rateLimit: false,
         loginLimits: {
@@ -65,6 +68,7 @@ export class World {
       this.security,
       {
         baseUrl: "http://localhost:3000",
+        storeTimeoutMs: PATIENT_MS,
         users: {
           findByLogin: (login) => this.users.get(login),
           findById: (id) => this.users.get(id),
@@ -130,7 +134,8 @@ export class World {
     const { body } = await honest.post("/account/totp", {});
     this.secrets.set(ada, String(body.secret));
     const confirmed = await honest.post("/account/totp/confirm", { code: this.code(ada) });
-    if (confirmed.status !== 200) throw new Error(`the model could not begin: ${JSON.stringify([entered, body, confirmed])}`);
+    if (confirmed.status !== 200)
+      throw new Error(`the model could not begin: ${JSON.stringify([entered, body, confirmed])}`);
     this.clock.advance(60_000);
     return { ada, bob, root };
   }
