@@ -9,6 +9,9 @@ export default defineConfig({
   test: {
     include: [
       "test/*/decide.test.ts",
+      "test/accounts/*/decide*.test.ts",
+      "test/accounts/passwords/policy.test.ts",
+      "test/accounts/factors/{attempts,codes}.test.ts",
       "test/*/settings.test.ts",
       "test/settings/*.test.ts",
       "test/app-settings/*.test.ts",
