@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import type { Express } from "express";
+import type { ErrorRequestHandler, Express } from "express";
 import { applySecurity, type Security } from "portcullis";
 import { createAccounts, type AccountNotice, type AccountUser } from "portcullis/accounts";
 import { ManualClock, testSecret } from "portcullis/testing";
@@ -105,11 +105,10 @@ export class World {
       }),
     );
     app.use("/tokens", security.tokenRoutes());
-    app.use(
-      (error: { status?: number; code?: string }, _req: unknown, res: import("express").Response, _next: unknown) => {
-        res.status(error.status ?? 500).json({ code: error.code ?? String(error) });
-      },
-    );
+    const answerError: ErrorRequestHandler = (error: { status?: number; code?: string }, _req, res, _next) => {
+      res.status(error.status ?? 500).json({ code: error.code ?? "unexpected" });
+    };
+    app.use(answerError);
   }
 
   #receive({ kind, user, link }: AccountNotice): void {
