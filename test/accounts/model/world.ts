@@ -130,7 +130,8 @@ export class World {
     const { body } = await honest.post("/account/totp", {});
     this.secrets.set(ada, String(body.secret));
     const confirmed = await honest.post("/account/totp/confirm", { code: this.code(ada) });
-    if (confirmed.status !== 200) throw new Error(`the model could not begin: ${JSON.stringify([entered, body, confirmed])}`);
+    if (confirmed.status !== 200)
+      throw new Error(`the model could not begin: ${JSON.stringify([entered, body, confirmed])}`);
     this.clock.advance(60_000);
     return { ada, bob, root };
   }
