@@ -29,7 +29,6 @@ export function parameter(req: Request, name: string): string {
 const PROBLEMS: Readonly<Record<string, string>> = {
   "rate-limited": "There were too many attempts. Wait a few minutes and try again.",
   "too-many-failures": "There were too many wrong codes. Wait some minutes, or use a recovery code.",
-  "reauthentication-required": "First show that it is you, and then try again.",
   "log-in-ended": "The log-in took longer than five minutes, or it has ended. Log in again.",
   "missing-credentials": "You are not logged in any more.",
   "factor-needed": "Your account must have a second step, so the last one cannot be removed.",

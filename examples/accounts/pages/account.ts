@@ -13,9 +13,9 @@ const FEW_CODES = 3;
 const WRONG_PASSWORD = { "invalid-credentials": "Your password is not right, so it was not changed." };
 const WRONG_PROOF = { "invalid-credentials": "That is not right. Try again." };
 const DONE: Readonly<Record<string, string>> = {
-  "password-changed": "your password is changed, and you are logged out on all other devices.",
-  "factor-removed": "the second step is removed, and you are logged out on all other devices.",
-  confirmed: "it is you. You can change your account now.",
+  "password-changed": "Your password is changed, and you are logged out on all other devices.",
+  "factor-removed": "The second step is removed, and you are logged out on all other devices.",
+  confirmed: "It is you. You can change your account now.",
 };
 
 /** What people see and change when they are logged in. */
@@ -47,13 +47,15 @@ export function accountPages(security: Security, accounts: Accounts, users: User
     const id = req.principal?.id ?? "";
     const hasFactor = (await accounts.factors.list(id)).length > 0;
     const outcome = outcomeOf(req);
+    const isDue = outcome.error === "reauthentication-required";
     const error = outcome.error === "invalid-credentials" ? WRONG_PROOF["invalid-credentials"] : undefined;
     res.send(
       page({
         title: "Show that it is you",
-        problem: problemOf(outcome, WRONG_PROOF),
+        // That a proof is due is no mistake.
+        problem: isDue ? undefined : problemOf(outcome, WRONG_PROOF),
         isInside: true,
-        content: html`<p>You logged in a while ago. Then you can go on with what you wanted to change.</p>
+        content: html`<p>${isDue && "You logged in a while ago. "}Confirm that it is you, and then make your change.</p>
           ${
             hasFactor
               ? form("/account/reauthenticate", "Confirm", [

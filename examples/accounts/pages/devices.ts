@@ -17,7 +17,7 @@ export function devicePages(security: Security, directory: SessionDirectory): Ro
     res.send(
       page({
         title: "Devices",
-        done: outcomeOf(req).status === "ended" ? "you are logged out there." : undefined,
+        done: outcomeOf(req).status === "ended" ? "You are logged out there." : undefined,
         isInside: true,
         content: html`<p>Here you are logged in:</p>
           <ul class="cards">

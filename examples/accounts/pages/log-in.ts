@@ -19,7 +19,6 @@ export function logInPages(accounts: Accounts): Router {
       page({
         title: "Log in",
         problem: problemOf(outcome, WRONG),
-        done: outcome.status === "logged-out" ? "you are logged out." : undefined,
         content: html`${form("/account/login", "Log in", [
             field({ label: "E-mail address", name: "login", attributes: EMAIL, error }),
             field({ label: "Password", name: "password", attributes: PASSWORD }),

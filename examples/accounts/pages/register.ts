@@ -23,7 +23,7 @@ export function registerPages(): Router {
         title: "Make an account",
         problem: problemOf(outcome, { ...PASSWORD_REFUSED, ...ADDRESS_PROBLEM }),
         done: isSent
-          ? "you have mail. Open its link in this browser. (The example prints mail in its terminal.)"
+          ? "You have mail. Open its link in this browser. (The example prints mail in its terminal.)"
           : undefined,
         content: html`${!isSent && registration(passwordProblem(outcome))}
           <p>You have an account? <a href="/login">Log in</a></p>`,
@@ -44,7 +44,7 @@ export function registerPages(): Router {
             hidden("token", parameter(req, "token")),
             ...(asksPassword ? [field({ label: "Password", name: "password", attributes: PASSWORD })] : []),
           ])}
-          <p><a href="/register">Make an account anew</a></p>`,
+          <p>The link does not work? <a href="/register">Make the account again</a></p>`,
       }),
     );
   });

@@ -16,7 +16,7 @@ export function resetPages(): Router {
         title: "Forgot your password?",
         problem: problemOf(outcome),
         done: isSent
-          ? "if this address has an account, it has mail now. The link in it works for 20 minutes."
+          ? "If this address has an account, it has mail now. The link in it works for 20 minutes."
           : undefined,
         content: html`${
             !isSent &&

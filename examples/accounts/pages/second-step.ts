@@ -55,7 +55,7 @@ async function confirmation({ secret, uri }: TotpEnrolment, error: string | unde
 export function recoveryCodesPage(codes: readonly string[]): string {
   return page({
     title: "Recovery codes",
-    done: "these codes are the only ones that work now.",
+    done: "These codes are the only ones that work now.",
     content: html`<p>
         Each of them opens your account once, with your password, when you do not have your authenticator app. Print
         them or write them down now: they are not shown again.
