@@ -53,7 +53,7 @@ const PARTS = {
     /\/src\/(?:guards\.|settings\/(?:identity|secrets)\.|stores\/(?:in-turns|json|records|session-record)\.|core\/bounded-cache\.|stores\/health\/(?!backend\.))|\/node_modules\/lru-cache\//,
   database: /\/src\/stores\/(?:database\/(?!url\.)|sql\/errors\.)/,
   // Tokens of other issuers.
-  issuers: /\/src\/jwt\/issuers\//,
+  issuers: /\/src\/(?:jwt\/issuers\/|core\/http\/fetch-text\.)/,
   environment: /\/src\/app-settings\/environment\./,
   jwt: /\/src\/(?:jwt\/|stores\/memory\/token-)/,
   origins: /\/src\/(?:core\/http\/origin|settings\/origin-pattern)\./,

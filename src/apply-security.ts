@@ -314,6 +314,8 @@ export function applySecurity(
     loginCounters,
     add(module) {
       if (isStarted) throw new SetupError("Make every module before security.ready() is called.");
+      if (modules.some(({ id }) => id === module.id))
+        throw new SetupError("createAccounts was called twice for one app. Call it once and share what it returns.");
       modules.push(module);
     },
   });

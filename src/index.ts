@@ -128,6 +128,12 @@ export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/me
 export type {
   AccessTokenFacts,
   ApiKeyStore,
+  CredentialChange,
+  CredentialStore,
+  CredentialUpdate,
+  SingleUseRecord,
+  SingleUseStore,
+  StoredCredential,
   JsonValue,
   KeyDigest,
   PrincipalIndex,

@@ -39,7 +39,7 @@ export interface ModuleHost {
   accountStores(): AccountStores;
   /** The counters of log-ins, which `loginGuard` uses too. */
   loginCounters(): LoginCounters;
-  /** @throws SetupError when `ready()` has been called */
+  /** @throws SetupError when `ready()` has been called, or there is such a module */
   add(module: SecurityModule): void;
 }
 

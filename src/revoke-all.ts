@@ -1,4 +1,5 @@
 import type { ApiKeyService } from "./api-key/service.js";
+import { foreignTokenName } from "./core/foreign-ids.js";
 import { ID_FORM, idText, isPrincipalId } from "./core/identity.js";
 import { InvalidInputError } from "./core/portcullis-error.js";
 import type { Principal } from "./core/principal.js";
@@ -97,8 +98,10 @@ function keptId(keep: unknown): string | undefined {
   if (typeof kind !== "string" || typeof credentialId !== "string")
     throw new InvalidInputError("revokeAll: keep must be req.principal, or the id of a credential.");
   if (kind === "external") return undefined;
+  if (kind !== "jwt") return credentialId;
   // A claim of another issuer that is called so names no family of ours.
-  return kind === "jwt" && issuer === undefined && typeof claims?.fam === "string" ? claims.fam : credentialId;
+  if (issuer !== undefined) return foreignTokenName(issuer, credentialId);
+  return typeof claims?.fam === "string" ? claims.fam : credentialId;
 }
 
 function unavailable(error: unknown): unknown {

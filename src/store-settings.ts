@@ -16,13 +16,18 @@ export function storeSettings({
     redis,
     redisPrefix,
     database,
-    databaseTimeoutMs: shortest(apiKeys ? apiKeys.storeTimeoutMs : undefined, jwt ? jwt.storeTimeoutMs : undefined),
+    databaseTimeoutMs: shortest(timeoutOf(apiKeys), timeoutOf(jwt)),
+    publishTimeoutMs: Math.max(timeoutOf(apiKeys) ?? 0, timeoutOf(jwt) ?? 0, timeoutOf(session) ?? 0) || undefined,
     // A store of express-rate-limit counts for the main limit only.
     limits: rateLimit && rateLimit.store !== undefined && isWindowStore(rateLimit.store) ? rateLimit.store : undefined,
     maxClients: rateLimit ? rateLimit.maxClients : undefined,
     sessions: session !== false && session.store === undefined,
     credentials: session !== false || apiKeys !== false || jwt !== false,
   };
+}
+
+function timeoutOf(layer: { readonly storeTimeoutMs: number } | false): number | undefined {
+  return layer === false ? undefined : layer.storeTimeoutMs;
 }
 
 function shortest(a: number | undefined, b: number | undefined): number | undefined {

@@ -4,11 +4,12 @@ import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
 import { GENERATE_SECRET } from "../settings/secrets.js";
-import { parse } from "../settings/object.js";
+import { checked } from "../settings/object.js";
 import { admission } from "./admit.js";
 import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
 import type { AccountsDependencies } from "./dependencies.js";
+import { describeAccounts } from "./describe.js";
 import type { SecondFactor } from "./factors/factor.js";
 import { createFactors, secondFactors } from "./factors/factors.js";
 import type { AccountFactors } from "./factors/manage.js";
@@ -95,9 +96,11 @@ export function createAccounts(
 ): Accounts {
   const host = moduleHostOf("createAccounts", security);
   const { runtime } = host;
-  const parsed = parse(accountsSchema, settings, "createAccounts()");
-  const issues = missingParts(host.settings);
-  if (issues.length > 0) throw new SettingsError(issues, { call: "createAccounts()" });
+  const result = checked(accountsSchema, () => settings, []);
+  const missing = missingParts(host.settings);
+  if ("issues" in result) throw settingsError([...result.issues, ...missing], result.cause);
+  if (missing.length > 0) throw settingsError(missing);
+  const parsed = result.data;
 
   const stores = openAccountStores(host, parsed);
   const users = new Users(parsed.users, runtime);
@@ -132,13 +135,12 @@ export function createAccounts(
     createSessions(context),
   ];
   for (const part of parts) if (part.arrived !== undefined) arrived.push(part.arrived);
-  runtime.gate.set(context.gate.beforeCredential);
   host.add({
     id: "accounts",
     order: ORDER,
     store: stores.place,
     lostOnRestart: stores.lostOnRestart,
-    describe: () => ({ baseUrl: parsed.baseUrl, mountPath: parsed.mountPath }),
+    describe: () => describeAccounts(parsed),
     init: async () => {
       await Promise.all([stores.credentials.init(), stores.singleUse.init(), ...parts.map((part) => part.init?.())]);
     },
@@ -149,6 +151,8 @@ export function createAccounts(
       await Promise.all([guardedCredentials.close(), guardedSingleUse.close()]);
     },
   });
+  // Last, since `add` refuses a second call and a late one: what has failed asks nobody for a factor.
+  runtime.gate.set(context.gate.beforeCredential);
   warnOfLoss(stores, runtime.debug);
   const routes = parts.flatMap((part) => part.routes);
   return Object.freeze({
@@ -158,6 +162,10 @@ export function createAccounts(
     requireFresh: stepUp.requireFresh,
     pendingLogIn: (req: Request) => context.gate.status(req),
   });
+}
+
+function settingsError(issues: readonly SettingsIssue[], cause?: unknown): SettingsError {
+  return new SettingsError(issues, { call: "createAccounts()", ...(cause === undefined ? {} : { cause }) });
 }
 
 /** What accounts need of the settings of the app. */

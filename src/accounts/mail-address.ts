@@ -2,10 +2,11 @@ import type { Person } from "./types.js";
 
 /**
  * One address, as mail programs take it (RFC 5321, with the letters of RFC 6531): no comma, bracket, quote or white space,
- * so that it cannot become two addresses or another header.
+ * so that it cannot become two addresses or another header; and no hyphen at its beginning, so that it cannot become an
+ * option of a mail program.
  */
 const ADDRESS =
-  /^[\p{L}\p{M}\p{N}.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}$)[\p{L}\p{M}\p{N}]+(?:[.-]+[\p{L}\p{M}\p{N}]+)*$/u;
+  /^(?!-)[\p{L}\p{M}\p{N}.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}$)[\p{L}\p{M}\p{N}]+(?:[.-]+[\p{L}\p{M}\p{N}]+)*$/u;
 const MAX_LENGTH = 254;
 
 /** Whether a text is one mail address. */

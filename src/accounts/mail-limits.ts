@@ -31,6 +31,9 @@ function policy(name: string, limit: number, windowMs: number): WindowPolicy {
   return Object.freeze({ name: `accounts:${name}`, limit, windowMs });
 }
 
+/** Of them about a person who exists, whatever names others find them by. */
+const REGISTER_PERSON = policy("register-person", 5, HOUR_MS);
+
 /** What is counted by address. */
 type Purpose = "password-forgot" | "register";
 
@@ -92,6 +95,16 @@ export class MailLimits {
     const pair = { policy: REGISTER_PAIR, key: `${this.#addressOf(req)} ${account}`, cost: 1 };
     if (isAllowed(await this.#consume([pair, { policy: REGISTER, key: account, cost: 1 }], req))) return true;
     this.#announce(req, "register-account");
+    return false;
+  }
+
+  /**
+   * Whether one more mail about registrations may be sent to this person: an app may find one person by many names, each
+   * with counts of its own. It is asked for names of nobody too, and changes no answer.
+   */
+  async registrationOf(req: Request, personId: string): Promise<boolean> {
+    if (isAllowed(await this.#consume([{ policy: REGISTER_PERSON, key: personId, cost: 1 }], req))) return true;
+    this.#announce(req, "register-person");
     return false;
   }
 

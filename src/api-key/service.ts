@@ -210,8 +210,8 @@ export class ApiKeyService {
    *   no creation) at this time or later; the longest unused first. A use counts once it is written
    *   (`usageFlushSeconds`).
    *
-   * `after` is the last record of the page before, or its id. With the id, its place is read again: a key that has left
-   * the listing since is "invalid-input".
+   * `after` is the last record of the page before, or its id. With the id, its place is read again: a key that is gone or has
+   * left the listing since is "invalid-input".
    *
    * @throws ApiKeyError "invalid-input"; SetupError when the app's own store has no `listAll`
    *

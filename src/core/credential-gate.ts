@@ -1,7 +1,6 @@
 import type { Request } from "express";
 import type { AuthenticationMethod } from "./authentication.js";
 import { PortcullisError } from "./portcullis-error.js";
-import { SetupError } from "./setup-error.js";
 
 /** A credential that is about to be made for a principal. */
 export interface NewCredential {
@@ -43,10 +42,7 @@ export class FactorRequiredError extends PortcullisError {
 export class CredentialGate {
   #ask: BeforeCredential | undefined;
 
-  /** @throws SetupError when it was set before */
   set(ask: BeforeCredential): void {
-    if (this.#ask !== undefined)
-      throw new SetupError("createAccounts was called twice for one app. Call it once and share what it returns.");
     this.#ask = ask;
   }
 

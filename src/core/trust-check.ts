@@ -167,6 +167,11 @@ function holdUntilSettled(release: () => void, work: Promise<unknown>): void {
   work.then(end, end);
 }
 
+/** The app may have thrown anything: an error whose message is no text, or cannot be read. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : "not an Error";
+  try {
+    return error instanceof Error ? String(error.message) : "not an Error";
+  } catch {
+    return "an error whose message cannot be read";
+  }
 }

@@ -63,6 +63,8 @@ export interface ForeignIdentity {
   readonly roles: readonly string[];
   /** The `jti`, or a hash of a token that has none. */
   readonly credentialId: string;
+  /** The token among those of all issuers (`foreignTokenName`); `undefined` for a token of a former app. */
+  readonly tokenName: string | undefined;
   /** Milliseconds since the epoch; 0 when the token does not say it. */
   readonly issuedAt: number;
 }

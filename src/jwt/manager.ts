@@ -216,10 +216,12 @@ export class JwtManager {
   /**
    * Revokes one access token by its id for as long as it could be presented.
    *
+   * @param from `issuer`: only a token of this other issuer (`principal.issuer`). Without it, a token of any issuer that
+   *   has this `jti`.
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
-  async revokeToken(jti: string): Promise<void> {
-    return this.#revocations.revokeToken(jti);
+  async revokeToken(jti: string, from: { readonly issuer?: string | undefined } = {}): Promise<void> {
+    return this.#revocations.revokeToken(jti, from.issuer);
   }
 
   /**
@@ -234,7 +236,8 @@ export class JwtManager {
       if (isUnavailable(verdict.code)) throw new TokenError(verdict.code);
       return false;
     }
-    await this.revokeToken(verdict.foreign?.credentialId ?? verdict.claims.jti);
+    const { foreign, claims } = verdict;
+    await this.revokeToken(foreign?.credentialId ?? claims.jti, { issuer: foreign?.issuer });
     return true;
   }
 

@@ -1,4 +1,5 @@
 import { BoundedCache } from "../core/bounded-cache.js";
+import { foreignTokenName } from "../core/foreign-ids.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
@@ -54,17 +55,18 @@ export class TokenRevocations {
   }
 
   /** See `JwtManager.revokeToken`. */
-  async revokeToken(jti: string): Promise<void> {
+  async revokeToken(jti: string, issuer: string | undefined): Promise<void> {
     if (!isTokenId(jti)) {
       throw new TokenError("invalid-input", {
         message: "revokeToken expects the jti claim of a token, not the token itself.",
       });
     }
     const expiresAt = this.#endOfTokens(this.#runtime.clock.now());
+    const name = issuer === undefined ? undefined : foreignTokenName(issuer, jti);
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
       this.#store.revoke(
-        `token ${jti}`,
-        (store) => store.denyAccessToken(jti, expiresAt),
+        `token ${name ?? jti}`,
+        (store) => (name === undefined ? store.denyAccessToken(jti, expiresAt) : store.denyFamily(name, expiresAt)),
         new StoreTime(this.#storeTimeoutMs),
         doneLater,
       ),

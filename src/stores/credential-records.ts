@@ -1,4 +1,5 @@
 import type { CredentialChange, CredentialUpdate, JsonValue, SingleUseRecord, StoredCredential } from "./contracts.js";
+import { UnreadableRecordError } from "./health/store-fault.js";
 import { integer, isStorable, nameText, notStorable, orNull, parseJson } from "./records.js";
 
 /** Most credentials of one person. */
@@ -122,6 +123,20 @@ export function dataOf(json: string): JsonObject {
   if (typeof data !== "object" || data === null || Array.isArray(data))
     throw notStorable("The data of a record must be an object.");
   return data as JsonObject;
+}
+
+/**
+ * Reads a stored record.
+ *
+ * @throws UnreadableRecordError when it is damaged, or of a newer version. It has no cause: a value that a store refuses
+ * to write would blame the caller
+ */
+export function readRecord<T>(kind: string, read: () => T): T {
+  try {
+    return read();
+  } catch {
+    throw new UnreadableRecordError(kind);
+  }
 }
 
 function ownerName(value: string): string {

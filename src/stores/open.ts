@@ -33,6 +33,8 @@ export interface StoreSettings {
   readonly database?: Secret | object | undefined;
   /** Time limit of one statement, in milliseconds; at most what the layers wait for the database. */
   readonly databaseTimeoutMs?: number | undefined;
+  /** How long publishing a revocation may take, in milliseconds: the longest time that a layer waits for a store. */
+  readonly publishTimeoutMs?: number | undefined;
   /** The app's own limit store; the app closes it. */
   readonly limits?: RateLimitStore | undefined;
   /** Most clients that the in-process limiter tracks. */
@@ -110,7 +112,8 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     redis === undefined || settings.sessions !== true
       ? undefined
       : new RedisSessionStore({ client: redis, prefix, clock });
-  const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
+  const changes =
+    settings.credentials === true ? openFeed(redis, database, prefix, runtime, settings.publishTimeoutMs) : undefined;
   const apiKeys = database?.apiKeys;
   const tokens =
     changes === undefined
@@ -199,8 +202,9 @@ function openFeed(
   database: DatabaseStores | undefined,
   prefix: string,
   runtime: Runtime,
+  writeMs: number | undefined,
 ): ChangeFeed | undefined {
   const source =
     redis === undefined ? database?.changes : new RedisChangeSource(redis, { prefix, clock: runtime.clock });
-  return source === undefined ? undefined : new ChangeFeed(source, runtime);
+  return source === undefined ? undefined : new ChangeFeed(source, runtime, { writeMs });
 }

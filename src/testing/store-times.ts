@@ -25,6 +25,11 @@ export class StoreTimes {
     return { answer, from, to: this.now() };
   }
 
+  /** Whether the store decided the second call less than `ms` milliseconds after the first, by its own clock too. */
+  isWithin(ms: number, first: Decided<unknown>, second: Decided<unknown>): boolean {
+    return second.to - first.from < ms - this.toleranceMs;
+  }
+
   /** Checks that `actual` is what is left of a window that began with the first call, when the store decided the second. */
   assertLeft(actual: number, windowMs: number, began: Decided<unknown>, decided: Decided<unknown>): void {
     const least = windowMs - (decided.to - began.from) - this.toleranceMs;

@@ -70,10 +70,16 @@ describe("cryptography in the source", () => {
     expect(found(/\b(publicEncrypt|privateDecrypt|createCipher|createDecipher)\(/g)).toEqual({});
   });
 
-  it("hashes with SHA-256; SHA-1 only names Redis scripts, as EVALSHA requires, and MD5 is not used", () => {
-    expect(Object.keys(found(/create(?:Hash|Hmac)\(\s*([^,)]+)[,)]/g)).sort()).toEqual(['"sha1"', '"sha256"']);
+  it("hashes with SHA-256; SHA-1 where RFC 6238, Have I Been Pwned or EVALSHA prescribes it, and MD5 is not used", () => {
+    expect(found(/create(?:Hash|Hmac)\(\s*([^,)"]+)[,)]/g)).toEqual({
+      // SHA-1, 256 or 512 of RFC 6238: HMAC-SHA-1 is sound, and authenticator apps know no other for certain.
+      hash: ["src/accounts/factors/one-time-code.ts"],
+    });
+    expect(Object.keys(found(/create(?:Hash|Hmac)\(\s*("[^"]+")[,)]/g)).sort()).toEqual(['"sha1"', '"sha256"']);
     expect(Object.keys(found(/\b(?:hkdfSync|hash)\(\s*("[^"]+"),/g))).toEqual(['"sha256"']);
-    expect(found(/createH(?:ash|mac)\(\s*"(sha1)"/g)).toEqual({ sha1: ["src/stores/redis/connection.ts"] });
+    expect(found(/createH(?:ash|mac)\(\s*"(sha1)"/g)).toEqual({
+      sha1: ["src/accounts/passwords/breached.ts", "src/stores/redis/connection.ts"],
+    });
     expect(found(/\b(md5|ripemd|rc4|des-ede3)\b/gi)).toEqual({});
   });
 
@@ -81,7 +87,7 @@ describe("cryptography in the source", () => {
     expect(found(/\.digest\([^)]*\)\s*\.(slice\([^)]*\)|subarray\([^)]*\)|substr\w*\([^)]*\))/g)).toEqual({
       // Names of a secret in `kid` and of a pepper in a digest: two of the same name cost one more comparison.
       "slice(0, 16)": ["src/jwt/keys/key-ids.ts"],
-      "slice(0, 8)": ["src/api-key/keys/hashing.ts"],
+      "slice(0, 8)": ["src/accounts/passwords/hasher.ts", "src/api-key/keys/hashing.ts"],
       // The id of a session taken over from express-session: 192 bits, as every id has.
       "slice(0, 32)": ["src/session/former-sessions.ts"],
       "slice(0, 22)": ["src/session/session-cookie.ts", "src/stores/redis/sessions/value.ts"],
@@ -93,13 +99,17 @@ describe("cryptography in the source", () => {
       secret: ["src/jwt/refresh/refresh-secrets.ts"],
       "secret.reveal()": ["src/jwt/keys/key-ring.ts", "src/settings/secrets.ts"],
     });
-    expect(found(/\b(pbkdf2\w*|scrypt\w*|bcrypt\w*)\b/gi)).toEqual({});
+    expect(found(/\b(pbkdf2\w*|scrypt\w*)\b/gi)).toEqual({});
+    // Compares passwords that another system has hashed, until the next log-in; makes no hash.
+    expect(found(/\bbcrypt\.(\w+)(?=\()/g)).toEqual({ compare: ["src/accounts/passwords/hasher.ts"] });
   });
 
-  it("takes unguessable values from randomBytes, at least 128 bits each", () => {
+  it("takes unguessable values from randomBytes, at least 128 bits each, of recovery codes 120", () => {
     expect(found(/\brandomBytes\((?!\$|\d+\)\.toString\('base64url'\))([^)]+)\)/g)).toEqual({
       // 128 bits and more: ids of tokens and families, secrets of refresh tokens, nonces of 18 bytes each, the key of a process, and base62 characters without bias.
       "16": [
+        "src/accounts/passwords/hasher.ts",
+        "src/accounts/secrets.ts",
         "src/jwt/manager.ts",
         "src/jwt/refresh/refresh-secrets.ts",
         "src/stores/sql/families.ts",
@@ -107,11 +117,22 @@ describe("cryptography in the source", () => {
       ],
       "18": ["src/jwt/access/access-tokens.ts"],
       "24": ["src/session/express-session.ts"],
-      "32": ["src/core/cache-key.ts", "src/jwt/refresh/refresh-secrets.ts", "src/testing/test-secret.ts"],
+      "32": [
+        "src/accounts/passwords/hasher.ts",
+        "src/core/cache-key.ts",
+        "src/jwt/refresh/refresh-secrets.ts",
+        "src/testing/test-secret.ts",
+      ],
+      // 256 bits of a link or of a log-in that is not finished, 160 bits of an authenticator app (RFC 4226 section 4, R6).
+      TOKEN_BYTES: ["src/accounts/secrets.ts"],
+      SECRET_BYTES: ["src/accounts/factors/enrolment.ts"],
+      // 120 bits of a recovery code: V6.5.2 asks for 112 where the hash is a fast one.
+      CODE_BYTES: ["src/accounts/factors/recovery-codes.ts"],
       "NONCE_BYTES * NONCES_AT_ONCE": ["src/headers/response.ts"],
       "length + 16": ["src/api-key/keys/format.ts"],
       // Not secret: the nonce of AES-GCM, which goes with its seal, and the name of a process in Redis.
       "12": ["src/jwt/refresh/refresh-secrets.ts"],
+      NONCE_BYTES: ["src/accounts/secrets.ts"],
       "9": ["src/stores/redis/changes/source.ts"],
     });
     // The seed of the hash that spreads clients over shared windows: it never leaves the process, and nothing is proved by it.
@@ -149,11 +170,11 @@ describe("cryptography in the source", () => {
     expect(labels.length).toBeGreaterThan(3);
   });
 
-  it("makes HTTP requests only for the keys of issuers, and follows no redirect", () => {
+  it("makes HTTP requests only for the keys of issuers and for leaked passwords, and follows no redirect", () => {
     expect(found(/(?<![-\w.#])(fetch|https?\.(?:get|request)|axios|XMLHttpRequest)\s*\(/g)).toEqual({});
     const lists = Object.entries(found(/import (?:type )?\{([^}]*)\} from "node:https?"/g));
     const requests = lists.filter(([list]) => /\b(?:get|request|Agent)\b/.test(list)).flatMap(([, where]) => where);
-    expect([...new Set(requests)]).toEqual(["src/jwt/issuers/fetch-json.ts"]);
+    expect([...new Set(requests)]).toEqual(["src/core/http/fetch-text.ts"]);
     // The get of node:http and node:https follows none, and nothing here reads where one leads.
     expect(found(/\.(location)\b/g)).toEqual({});
   });

@@ -15,6 +15,7 @@ import { HashQueue } from "../../src/api-key/keys/hash-queue.js";
 import { WatchedStore } from "../api-key/support.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { type Answer, serve, type TestServer } from "../support/serve.js";
+import { AccountsLab } from "./accounts-app.js";
 import { type Ask, json, MARK, type Seen } from "./attack.js";
 import { exchange } from "./exchange.js";
 import { Forger } from "./forger.js";
@@ -61,6 +62,8 @@ export class Lab {
   readonly events: string[] = [];
   readonly reached: string[] = [];
   readonly security: Secured;
+  /** The app with accounts, for the attacks on them. */
+  readonly accounts = new AccountsLab();
   /** The client's address, as the one proxy in front has written it: of its own for each attack. */
   address = "";
   /** What `GET /hold` waits for. */
@@ -86,6 +89,7 @@ export class Lab {
     this.#server = await serve(this.#app);
     this.#impatient.listen(0, "127.0.0.1");
     await once(this.#impatient, "listening");
+    await this.accounts.open();
   }
 
   async close(): Promise<void> {
@@ -93,6 +97,7 @@ export class Lab {
     this.#impatient.close();
     await this.#server?.close();
     await this.security.close();
+    await this.accounts.close();
     this.hashing.mockRestore();
   }
 

@@ -85,6 +85,11 @@ describe("after all attacks", () => {
     expect(Object.keys(Object.prototype)).toEqual([]);
     expect(lab.events.length).toBeGreaterThan(200);
     expect(lab.events.filter((event) => event.includes(MARK) && !event.includes('"path":"/api-keys/'))).toEqual([]);
+    const { errors, events } = lab.accounts;
+    expect(errors).toEqual([]);
+    expect(events.length).toBeGreaterThan(200);
+    // Names of people, passwords and codes have the mark in them.
+    expect(events.filter((event) => event.toLowerCase().includes(MARK.toLowerCase()))).toEqual([]);
   });
 });
 

@@ -1,5 +1,10 @@
 import type { Attack, Group, Outcome } from "./attack.js";
 import { REFUSALS } from "../../src/core/response/problem.js";
+import { accountBodies } from "./account-bodies.js";
+import { accountFactors } from "./account-factors.js";
+import { accountGuessing } from "./account-guessing.js";
+import { accountLinks } from "./account-links.js";
+import { accountStepUp } from "./account-step-up.js";
 import { addresses } from "./addresses.js";
 import { apiKeys } from "./api-keys.js";
 import { bodies } from "./bodies.js";
@@ -25,6 +30,11 @@ export const GROUPS: readonly Group[] = [
   refreshes,
   bodies,
   parsers,
+  accountGuessing,
+  accountFactors,
+  accountStepUp,
+  accountLinks,
+  accountBodies,
 ];
 
 /** An outcome in the words of the table. */

@@ -109,6 +109,48 @@ describe("a function of the app that says what it trusts", () => {
     expect(unhandled).toEqual([]);
   });
 
+  it.each<[string, () => unknown]>([
+    ["null", () => null],
+    ["a message that is a symbol", () => Object.assign(new Error("x"), { message: Symbol("secret") })],
+    ["a message that is no text", () => Object.assign(new Error("x"), { message: Object.create(null) as unknown })],
+    [
+      "a message that throws",
+      () =>
+        Object.defineProperty(new Error("x"), "message", {
+          get() {
+            throw new Error("from the getter");
+          },
+        }),
+    ],
+    [
+      "a proxy that throws at every question",
+      () =>
+        new Proxy(new Error("x"), {
+          get() {
+            throw new Error("from the proxy");
+          },
+          getPrototypeOf() {
+            throw new Error("from the proxy");
+          },
+        }),
+    ],
+  ])("gets no answer from a function that fails with %s, and says so", async (_what, failure) => {
+    const thrower = checkOf(() => {
+      throw failure();
+    });
+    expect(ask(thrower, "a")).toBeUndefined();
+    const rejecter = checkOf(async () => {
+      throw failure();
+    });
+    expect(await ask(rejecter, "a")).toBeUndefined();
+    await soon();
+    expect(warnings).toEqual([
+      expect.stringMatching(/^The function cors\.origins failed: /),
+      expect.stringMatching(/^The function cors\.origins failed: /),
+    ]);
+    expect(unhandled).toEqual([]);
+  });
+
   it("ignores what comes after 250 milliseconds, a rejection too", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const late: { resolve: (value: boolean) => void; reject: (error: Error) => void }[] = [];

@@ -63,6 +63,32 @@ module.exports = (express, portcullis) => {
         await new Promise((resolve) => issuer.close(resolve));
       }
     },
+    "a person who logs in, in a database": () => {
+      const { createAccounts } = require("portcullis/accounts");
+      const ada = { id: "1", login: "ada" };
+      let accounts;
+      return served({ session: {}, database: "sqlite::memory:" }, (app, security) => {
+        accounts = createAccounts(security, {
+          baseUrl: "http://localhost:3000",
+          users: { findByLogin: (login) => (login === "ada" ? ada : undefined), findById: (id) => (id === "1" ? ada : undefined) },
+        });
+        app.use("/account", accounts.routes());
+        whoAmI(app, security);
+      }, async (url) => {
+        assert.deepEqual(await accounts.passwords.check("1qaz2wsx3edc4rfv", {}), { ok: false, reasons: ["common"] });
+        await accounts.passwords.set("1", "correct horse battery staple");
+        const logIn = (password) => fetch(url + "/account/login", {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ login: "ada", password }),
+        });
+        assert.equal((await logIn("not the right password")).status, 401);
+        const right = await logIn("correct horse battery staple");
+        assert.equal(await right.text(), '{"status":"done"}');
+        const cookie = right.headers.getSetCookie().map((line) => line.split(";")[0]).join("; ");
+        assert.equal(await (await fetch(url + "/me", { headers: { cookie } })).text(), '{"id":"1"}');
+      });
+    },
     "a limit and a session in Redis": () => served(
       { redis: process.env.REDIS_URL, redisPrefix: "test-" + process.pid + "-" + threadId + ":", session: {}, rateLimit: { limit: 2 } },
       (app, security) => {
@@ -89,7 +115,7 @@ import * as portcullis from "portcullis";
 import makeCases from "./cases.cjs";
 for (const [name, run] of Object.entries(makeCases(express, portcullis))) test(name, run);
 `;
-const NUMBER_OF_CASES = 5;
+const NUMBER_OF_CASES = 6;
 
 const RUNNERS = [
   {

@@ -7,7 +7,7 @@ import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 
 /** Longer than any guard waits here. */
-export const STORE_TIMEOUT_MS = 25;
+export const STORE_TIMEOUT_MS = 100;
 /** When a late answer comes, milliseconds: also on a busy machine, whose timers of both times may fire together, after the time-out. */
 const LATE_MS = STORE_TIMEOUT_MS * 10;
 

@@ -8,6 +8,7 @@ const TEMPLATE = ["What it does", "Use", "Options", "Rules", "Refusals", "Deploy
 const LAYERS = ["headers", "trusted-host", "cors", "rate-limit", "csrf", "session", "api-key", "jwt"];
 /** Folders without settings of their own have fewer. */
 const OTHERS: Readonly<Record<string, readonly string[]>> = {
+  accounts: TEMPLATE,
   mcp: TEMPLATE,
   stores: ["What it does", "Use", "Incorrect use"],
   core: ["What it does", "Rules", "Refusals", "Deployment"],

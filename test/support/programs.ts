@@ -7,6 +7,7 @@ const PROGRAMS = {
   "fleet/member": "test/fleet/member.ts",
   "fleet/single-use-member": "test/fleet/single-use-member.ts",
   "fleet/limited-server": "test/fleet/limited-server.ts",
+  "sql/busy-child": "test/stores/sql/busy-child.ts",
   "sql/starting-child": "test/stores/sql/starting-child.ts",
   "sql/writing-child": "test/stores/sql/writing-child.ts",
   "redis/closing-child": "test/stores/redis/closing-child.ts",

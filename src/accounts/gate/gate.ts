@@ -136,6 +136,15 @@ export class Gate {
   }
 
   /**
+   * Why this service cannot deliver a log-in so, if it cannot: asked first of all, since a request that is refused has done
+   * nothing.
+   */
+  undeliverable(deliver: Delivery): Refusal | undefined {
+    if (deliver === "tokens") return this.#host.jwt === undefined ? NO_TOKENS : undefined;
+    return this.#host.session === undefined ? NO_SESSIONS : undefined;
+  }
+
+  /**
    * Goes on with a log-in: makes the session or the tokens, or stores what is still owed.
    *
    * @throws StoreUnavailableError (rejects); no session and no tokens were made then
@@ -273,8 +282,6 @@ export class Gate {
     verdict: Exclude<GateVerdict, { verdict: "done" }>,
     stamp: string,
   ): Promise<Reply> {
-    if (deliver === "tokens" && this.#host.jwt === undefined) return NO_TOKENS;
-    if (deliver === "session" && this.#host.session === undefined) return NO_SESSIONS;
     const owes = verdict.verdict;
     const pending = await this.#pending.begin(
       res,

@@ -13,6 +13,7 @@ import type { PasswordRules } from "./rules.js";
 
 /** Whether a password is a person's. */
 export interface PasswordVerification {
+  /** Whether the password is the person's. */
   readonly ok: boolean;
   /** Why not: one word, or none when it is. */
   readonly reasons: readonly PasswordFailure[];

@@ -14,7 +14,9 @@ const OURS = /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+
 
 /** The functions of the package argon2 that are used. */
 export interface Argon2 {
+  /** Hashes a password; resolves with PHC text. */
   hash(password: string, options: typeof ARGON2ID & { readonly secret?: Buffer }): Promise<string>;
+  /** Whether a password is the one of a hash. */
   verify(digest: string, password: string, options: { readonly secret?: Buffer }): Promise<boolean>;
 }
 

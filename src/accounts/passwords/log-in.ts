@@ -26,6 +26,8 @@ export function passwordLogIn(
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
+    const undeliverable = gate.undeliverable(deliver);
+    if (undeliverable !== undefined) return undeliverable;
     const state = stateOf(req);
     const limited = await host.loginCounters().attempt(devices.accountOf(req, login), req, res, state);
     if (limited !== undefined) return limited.refusal;

@@ -21,6 +21,7 @@ export type PasswordReason = (typeof PASSWORD_REASONS)[number];
 
 /** Whether a password may be used. */
 export interface PasswordCheck {
+  /** Whether the password can be used. */
   readonly ok: boolean;
   /** Why not. With `ok: true` it is empty, or `["not-checked"]`. */
   readonly reasons: readonly PasswordReason[];

@@ -4,6 +4,7 @@ import { accountHash } from "../../rate-limit/login-account.js";
 import type { AccountsContext } from "../context.js";
 import { deliverField, newLoginField, passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route, SENT } from "../http/route.js";
+import { isLive } from "../links.js";
 import { isMailAddress } from "../mail-address.js";
 import type { MailLimits } from "../mail-limits.js";
 import type { PasswordMaker } from "../passwords/new-password.js";
@@ -42,13 +43,15 @@ export function registerByMail(context: AccountsContext, { maker, limits, regist
     const made = await time.besides(() => maker.newPasswordData(ownerOf(login), password, [], callersOf(req)));
     if (!made.ok) return passwordRefused(made.reasons);
     const person = await time.besides(() => users.findByLogin(login));
-    if (!(await limits.registration(req, accountHash(login)))) return SENT;
+    const account = accountHash(login);
+    if (!(await limits.registration(req, account))) return SENT;
+    const isTold = await limits.registrationOf(req, person?.id ?? `nobody ${account}`);
     const { link, credential, secret } = await registrations.add(login, made.data, time);
     registrations.giveCookie(res, secret);
     if (person === undefined) {
       const expiresAt = credential.createdAt + REGISTRATION_MS;
       notices.send({ kind: "verify-email", user: newUser(login), link, expiresAt });
-    } else if (!person.isDisabled) notices.send({ kind: "account-exists", user: person.user });
+    } else if (isTold && !person.isDisabled) notices.send({ kind: "account-exists", user: person.user });
     return SENT;
   }
 
@@ -67,6 +70,8 @@ export function registerAtOnce(
   async function handle(exchange: Exchange<Body>): Promise<Reply> {
     const { req, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
+    const undeliverable = context.gate.undeliverable(deliver);
+    if (undeliverable !== undefined) return undeliverable;
     const limited = await limits.fromAddress(req, "register");
     if (limited !== undefined) return limited;
     const person = await time.besides(() => users.findByLogin(login));
@@ -83,7 +88,9 @@ export function registerAtOnce(
   /** The name is taken, unless by a registration of the same password that could not be finished. */
   async function goOn(exchange: Exchange<Body>, { id }: Person): Promise<Reply> {
     const { login, password, remember, deliver } = exchange.body;
-    const begun = (await registrations.of(login, exchange.time)).filter((one) => registrationOf(one)?.isBegun === true);
+    const begun = (await registrations.of(login, exchange.time)).filter(
+      (one) => isLive(one, context.host.runtime.clock.now()) && registrationOf(one)?.isBegun === true,
+    );
     const last = begun.at(-1);
     const registration = last && registrationOf(last);
     if (last === undefined || registration === undefined) return TAKEN;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { challenge } from "../../core/http/authorization.js";
 import type { Refusal } from "../../core/response/problem.js";
+import type { Gate } from "../gate/gate.js";
 import { deliverField, passwordField, tickField, tokenField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { linkEnded } from "../refusals.js";
@@ -30,10 +31,12 @@ const PASSWORD_NEEDED: Refusal = Object.freeze({
  * registration is theirs too, the cookie of the browser that registered shows, or its password. Without either, nothing is
  * verified and nothing is spent: a stranger may have registered the address of somebody else and wait for the click.
  */
-export function verifyRoute(registrations: Registrations, completion: Completion, guess: Guess): Route {
+export function verifyRoute(gate: Gate, registrations: Registrations, completion: Completion, guess: Guess): Route {
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, time } = exchange;
     const { token, password = "", remember, deliver } = exchange.body;
+    const undeliverable = gate.undeliverable(deliver);
+    if (undeliverable !== undefined) return undeliverable;
     const found = await registrations.withToken(token, time);
     const registration = found && registrationOf(found);
     if (found === undefined || registration === undefined) return ENDED;

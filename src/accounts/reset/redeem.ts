@@ -26,8 +26,8 @@ const ENDED = linkEnded("reset-link", "authn_password_change_fail");
 
 /**
  * `POST /password/reset`: sets a new password by a link. One change of the store spends the link and sets the password, so
- * that of several requests one does; a password against the rules leaves the link as it was. Then the person is logged
- * out everywhere and goes through the gate: the mailbox does not stand in for a second factor.
+ * that of several requests one does; a password against the rules leaves the link as it was. The person is logged out
+ * everywhere before that, and goes through the gate after it: the mailbox does not stand in for a second factor.
  */
 export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limits: MailLimits): Route {
   const { host, users, credentials, notices, gate, compromise } = context;
@@ -36,6 +36,8 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
     const { token, password, revokeKeys, remember, deliver } = exchange.body;
+    const undeliverable = gate.undeliverable(deliver);
+    if (undeliverable !== undefined) return undeliverable;
     const name = tokenHash(token);
     const link = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
     if (link === undefined || !isLive(link, runtime.clock.now())) return ENDED;
@@ -53,6 +55,10 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
       removeKinds: ENDS_WITH_PASSWORD,
       insert: [passwordCredential(person.id, made.data, now)],
     };
+    // Before the link is spent: when a store fails here, the same call can be made again.
+    // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
+    if (req.principal?.kind === "session" && req.principal.id === person.id) await host.session?.logOut(req, res);
+    const apiKeys = await time.besides(end);
     const isDone = await credentials.write(
       (store, call) => store.change(person.id, change, call),
       person.id,
@@ -71,9 +77,8 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
       reason: "reset",
       subject: person.id,
     }));
-    // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
-    if (req.principal?.kind === "session" && req.principal.id === person.id) await host.session?.logOut(req, res);
-    const apiKeys = await time.besides(end);
+    // Once more, for a log-in in between. Its store has announced a failure, and what it accepted is repeated until it holds.
+    await time.besides(() => end().catch(() => undefined));
     notices.send({ kind: "password-changed", user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
     await limits.forgetReset(req, resetAccount(person.id));
     return gate.enter(exchange, { person, methods: only("pwd", runtime.clock.now()), remember, deliver });

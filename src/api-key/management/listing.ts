@@ -34,8 +34,11 @@ export class KeyListing {
     };
     const time = new StoreTime(options.storeTimeoutMs);
     const position = typeof after === "string" ? await this.#positionOf(after, time) : after;
-    if (after !== undefined && position === undefined) return [];
-    if (position !== undefined && hasLeft(position, conditions)) throw hasMoved();
+    // An empty page would say that the listing ends here.
+    if (after !== undefined && position === undefined)
+      throw badPlace("There is no such key. Pass the last record of the page, not its id, or begin again");
+    if (position !== undefined && hasLeft(position, conditions))
+      throw badPlace("This key has left the listing. Pass the last record of the page, not its id, or begin again");
     const keys = await withKeyErrors(
       store.read(() => listing.listAll({ limit, after: position, ...conditions }), callerFor("all keys"), time),
     );
@@ -53,7 +56,6 @@ function hasLeft(key: KeyPosition, { expires, unusedSince }: Conditions): boolea
   return unusedSince !== undefined && (key.lastUsedAt ?? key.createdAt) >= unusedSince;
 }
 
-function hasMoved(): ApiKeyError {
-  const message = "This key has left the listing. Pass the last record of the page, not its id, or begin again";
+function badPlace(message: string): ApiKeyError {
   return new ApiKeyError("invalid-input", [{ path: "after", message }]);
 }

@@ -36,16 +36,16 @@ export async function reportOn(listing: KeyListing, input: ApiKeyReportInput, no
   const unused = await listing.page({ unusedSince: now - unusedDays * DAY_MS, limit });
   const expiring = await listing.page({ expiresBefore: now + expiringDays * DAY_MS, limit });
   const overWide: { record: ApiKeyRecord; reasons: OverWideReason[] }[] = [];
-  let next: string | null | undefined = after;
+  let next: string | ApiKeyRecord | null | undefined = after;
   for (let count = 0; count < PAGES && next !== null; count += 1) {
     const page = await listing.page({ limit: PAGE, ...(next === undefined ? {} : { after: next }) });
     for (const record of page) {
       const reasons = stateProblem(record, now) === undefined ? overWideReasons(record) : [];
       if (reasons.length > 0) overWide.push({ record, reasons });
     }
-    next = page.length < PAGE ? null : (page.at(-1)?.id ?? null);
+    next = page.length < PAGE ? null : (page.at(-1) ?? null);
   }
-  return { unused, expiring, overWide, next: next ?? null };
+  return { unused, expiring, overWide, next: typeof next === "object" ? (next?.id ?? null) : (next ?? null) };
 }
 
 /** Why a key is over-wide; empty when it is not. */

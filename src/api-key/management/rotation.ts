@@ -80,7 +80,7 @@ export class KeyRotation {
     }
     if (!done) return undefined;
     // Sooner than by the announcement alone. The new key exists and must reach its owner, so an error is ignored.
-    await this.#parts.changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
+    await callWithoutCircuit("api-keys", time.begin().ms, () => this.#publish(id)).catch(() => undefined);
     announceKey(this.#parts, "authn_token_created", "rotated", stored, audit);
     announceKey(this.#parts, "authn_token_revoked", graceSeconds > 0 ? "rotated-with-grace" : "rotated", old, audit);
     return { key, record: publicRecord(stored) };
@@ -90,12 +90,14 @@ export class KeyRotation {
   #announce(id: string): Promise<void> {
     const underWay = this.#announcements.get(id);
     if (underWay !== undefined) return underWay;
-    const announcement = (this.#parts.changes?.publish({ kind: "api-key", name: id }) ?? Promise.resolve()).finally(
-      () => this.#announcements.delete(id),
-    );
+    const announcement = this.#publish(id).finally(() => this.#announcements.delete(id));
     announcement.catch(() => undefined); // its callers get the error, unless the hash failed before they waited for it
     this.#announcements.set(id, announcement);
     return announcement;
+  }
+
+  async #publish(id: string): Promise<void> {
+    await this.#parts.changes?.publish({ kind: "api-key", name: id });
   }
 
   /**

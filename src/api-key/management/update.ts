@@ -48,7 +48,7 @@ export class KeyUpdate {
       throw new ApiKeyError("not-found");
     }
     // Sooner than by the announcement alone.
-    await publish().catch(() => undefined);
+    await callWithoutCircuit("api-keys", time.begin().ms, publish).catch(() => undefined);
     announceKey(this.#parts, "authz_change", "updated", old, audit);
     return { ...old, ...definedOf(change) };
   }

@@ -1,4 +1,5 @@
 import type { Clock } from "../../core/clock.js";
+import { foreignTokenName } from "../../core/foreign-ids.js";
 import type { Principal } from "../../core/principal.js";
 import type { StoreCaller } from "../../core/store-caller.js";
 import { issuedAt } from "./access-tokens.js";
@@ -40,7 +41,12 @@ export class AccessVerifier {
       const revoked = this.#store.isRevoked(
         foreign === undefined
           ? { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam }
-          : { jti: foreign.credentialId, subject: foreign.id, issuedAt: foreign.issuedAt },
+          : {
+              jti: foreign.credentialId,
+              subject: foreign.id,
+              issuedAt: foreign.issuedAt,
+              familyId: foreign.tokenName,
+            },
         caller,
       );
       if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims, foreign } : verdict;
@@ -72,6 +78,7 @@ export function tokenFacts({ id, credentialId, issuer, claims }: Principal): Acc
   const { iat = 0, iat_ms, fam } = claims as Partial<AccessTokenClaims>;
   const names = { jti: credentialId, subject: id };
   // Another issuer's subject is not the principal, and its `iat_ms` and `fam` are not ours.
-  if (issuer !== undefined) return { ...names, issuedAt: Math.floor(iat * 1000) };
+  if (issuer !== undefined)
+    return { ...names, issuedAt: Math.floor(iat * 1000), familyId: foreignTokenName(issuer, credentialId) };
   return { ...names, issuedAt: iat_ms ?? Math.floor(iat * 1000), familyId: fam };
 }

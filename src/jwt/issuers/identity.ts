@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { foreignId } from "../../core/foreign-ids.js";
+import { foreignId, foreignTokenName } from "../../core/foreign-ids.js";
 import { idText, isPrincipalId, isRole, isScope } from "../../core/identity.js";
 import { MANAGE_SCOPE } from "../../core/scopes.js";
 import type { ForeignIdentity } from "../decide.js";
@@ -44,7 +44,8 @@ export function identityOf(
   if (roles === undefined) return { ok: false, problem: "roles" };
   const { iat } = claims;
   const issuedAt = typeof iat === "number" ? Math.floor(iat * 1000) : 0;
-  return { ok: true, identity: Object.freeze({ issuer, id, scopes, roles, credentialId, issuedAt }) };
+  const tokenName = issuer === undefined ? undefined : foreignTokenName(issuer, credentialId);
+  return { ok: true, identity: Object.freeze({ issuer, id, scopes, roles, credentialId, tokenName, issuedAt }) };
 }
 
 /**

@@ -35,12 +35,17 @@ export interface StoredCredential {
 
 /** Members of a credential that an update changes. */
 export interface CredentialUpdate {
+  /** Which credential. */
   readonly id: string;
   /** The version that the caller has read: with another one nothing is changed. */
   readonly version: number;
+  /** What its kind keeps, in place of what it kept. */
   readonly data?: Readonly<Record<string, JsonValue>>;
+  /** When it was confirmed. */
   readonly confirmedAt?: number | null;
+  /** When it was last used. */
   readonly usedAt?: number | null;
+  /** When it ends by itself. */
   readonly expiresAt?: number | null;
   /** Sets the counter, whatever it was. */
   readonly counter?: number;
@@ -91,6 +96,7 @@ export interface CredentialStore {
   clearFailures(id: string, call?: WriteCall): Promise<void>;
   /** Removes what has expired at `now`, a bounded number at a time. Returns how many. Cost: O(log n) for each. */
   deleteExpired(now: number): Promise<number>;
+  /** Closes what the store itself opened. */
   close(): Promise<void>;
 }
 

@@ -38,6 +38,7 @@ export interface SingleUseStore {
    * themselves. Cost: O(log n) for each.
    */
   deleteExpired(now: number): Promise<number>;
+  /** Closes what the store itself opened. */
   close(): Promise<void>;
 }
 

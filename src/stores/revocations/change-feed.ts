@@ -16,14 +16,16 @@ export interface ChangeFeedSettings {
   readonly pollMs?: number;
   /** Maximum age of the last reading for this process to answer from memory, milliseconds. */
   readonly staleMs?: number;
-  /** How long `publish` waits for the change log, milliseconds. */
-  readonly writeMs?: number;
+  /** How long `publish` waits for the change log, milliseconds: as long as the most patient of its callers. */
+  readonly writeMs?: number | undefined;
 }
 
 /** Four readings fit in the second within which a revocation must reach every process. */
 const POLL_MS = 250;
 const STALE_MS = 1000;
 const WRITE_MS = 250;
+/** A reading that took longer does not show that the server answers requests in time. */
+const LATE_MS = 250;
 
 /** One point in time on both clocks. */
 interface Moment {
@@ -72,7 +74,7 @@ export class ChangeFeed implements KeyChanges, SessionCutOffs {
     this.#writeMs = writeMs;
     this.#remembered = new Replica(runtime.clock);
     this.#own = new Outbox(source, () => this.#remembered.inForce());
-    this.#health = new FeedHealth(runtime, this, { lateMs: writeMs, longestMs: staleMs });
+    this.#health = new FeedHealth(runtime, this, { lateMs: LATE_MS, longestMs: staleMs });
     this.#readings = new SharedRun(() => this.#readOnce(), runtime.clock);
   }
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.js";
 import type { CredentialUpdate, SingleUseRecord, StoredCredential } from "../contracts.js";
-import { copyCredential, copySingleUse, dataOf } from "../credential-records.js";
-import { readable, textOf } from "./rows.js";
+import { copyCredential, copySingleUse, dataOf, readRecord } from "../credential-records.js";
+import { textOf } from "./rows.js";
 import type { CredentialRow, PortcullisDatabase, SingleUseRow } from "./schema.js";
 
 /** Objects passed to a `SqlCredentialStore` or a `SqlSingleUseStore`. */
@@ -46,7 +46,7 @@ export function updateRow({ version, ...update }: CredentialUpdate): Partial<Cre
 
 /** @throws UnreadableRecordError when the row is damaged, or of a newer version */
 export function credentialOf(row: CredentialRow): StoredCredential {
-  return readable("credential", () =>
+  return readRecord("credential", () =>
     copyCredential({
       id: textOf(row.id),
       ownerId: textOf(row.owner_id),
@@ -77,7 +77,7 @@ export function singleUseRow(record: SingleUseRecord): SingleUseRow {
 
 /** @throws UnreadableRecordError when the row is damaged, or of a newer version */
 export function singleUseOf(row: SingleUseRow): SingleUseRecord {
-  return readable("single-use record", () =>
+  return readRecord("single-use record", () =>
     copySingleUse({
       id: textOf(row.id),
       kind: textOf(row.kind),

@@ -1,3 +1,4 @@
+import type { ExpressionBuilder } from "kysely";
 import type {
   AllKeysPage,
   ApiKeyStore,
@@ -14,8 +15,8 @@ import { keyRows, markedKey, NOT_ENDED_WITH_OWNER, withMarks } from "./marked-ke
 import { migrate } from "./migrations.js";
 import { markOwner, writeEndsOf } from "./owner-marks.js";
 import { apiKeyRow, keyChangeRow, textOf } from "./rows.js";
-import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
-import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
+import type { ApiKeyRow, PortcullisDatabase, PortcullisTables } from "./schema.js";
+import { hasLost, read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 import { addUsage, sumUsage } from "./usage.js";
 
 /** Objects passed to a `SqlApiKeyStore`. */
@@ -175,20 +176,28 @@ export class SqlApiKeyStore implements ApiKeyStore {
     if (!isStorable(id)) return false;
     const row = apiKeyRow(successor);
     const change = { rotated_to: row.id, grace_until: integer(graceUntil), due_at: null, idle_at: null };
+    const isUnchanged = (eb: ExpressionBuilder<PortcullisTables, "portcullis_api_keys">) =>
+      eb.and([
+        eb("id", "=", id),
+        eb("revoked_at", "is", null),
+        eb("rotated_to", "is", null),
+        eb("name", "=", row.name),
+        eb("scopes", "=", row.scopes),
+        eb("roles", "=", row.roles),
+        eb("allow_list", "=", row.allow_list),
+        eb("rate_limit", row.rate_limit === null ? "is" : "=", row.rate_limit),
+        eb("metadata", "=", row.metadata),
+        NOT_ENDED_WITH_OWNER,
+      ]);
+    const isLost = await hasLost(this.#db, (db) =>
+      db.selectFrom("portcullis_api_keys").select("id").where(isUnchanged).executeTakeFirst(),
+    );
+    if (isLost) return false;
     const work = async (transaction: PortcullisDatabase): Promise<boolean> => {
       const result = await transaction
         .updateTable("portcullis_api_keys")
         .set(change)
-        .where("id", "=", id)
-        .where("revoked_at", "is", null)
-        .where("rotated_to", "is", null)
-        .where("name", "=", row.name)
-        .where("scopes", "=", row.scopes)
-        .where("roles", "=", row.roles)
-        .where("allow_list", "=", row.allow_list)
-        .where("rate_limit", row.rate_limit === null ? "is" : "=", row.rate_limit)
-        .where("metadata", "=", row.metadata)
-        .where(NOT_ENDED_WITH_OWNER)
+        .where(isUnchanged)
         .executeTakeFirst();
       if (result.numUpdatedRows === 0n) return false;
       // The successor has the mark of its predecessor: a mark written meanwhile ends both.

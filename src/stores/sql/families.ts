@@ -1,12 +1,12 @@
 import { StoreError } from "../../core/portcullis-error.js";
 import { randomBytes } from "node:crypto";
-import { sql } from "kysely";
+import { type ExpressionBuilder, sql } from "kysely";
 import type { StoredRefreshToken, WriteCall } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
 import { nameText } from "../records.js";
 import { refreshTokenRow, textOf } from "./rows.js";
-import type { PortcullisDatabase, RefreshTokenRow } from "./schema.js";
-import { write, writeTransaction } from "./transaction.js";
+import type { PortcullisDatabase, PortcullisTables, RefreshTokenRow } from "./schema.js";
+import { hasLost, write, writeTransaction } from "./transaction.js";
 
 /**
  * Changes to families of refresh tokens. The marks of its family and its subject decide, when a token is read, whether
@@ -63,6 +63,17 @@ export async function rotateRefreshToken(
 ): Promise<boolean> {
   const { successor, usedAt, sealedSuccessor } = change;
   const row = refreshTokenRow(successor);
+  const isUnused = (eb: ExpressionBuilder<PortcullisTables, "portcullis_refresh_tokens">) =>
+    eb.and([
+      eb("id", "=", id),
+      eb("family_id", "=", row.family_id),
+      eb("used_at", "is", null),
+      eb("revoked_at", "is", null),
+    ]);
+  const isLost = await hasLost(db, (reading) =>
+    reading.selectFrom("portcullis_refresh_tokens").select("id").where(isUnused).executeTakeFirst(),
+  );
+  if (isLost) return false;
   return writeTransaction(
     db,
     async (transaction, engine) => {
@@ -71,10 +82,7 @@ export async function rotateRefreshToken(
       const result = await transaction
         .updateTable("portcullis_refresh_tokens")
         .set({ used_at: usedAt, successor_id: row.id, sealed_successor: sealedSuccessor, sealed_at: usedAt })
-        .where("id", "=", id)
-        .where("family_id", "=", row.family_id)
-        .where("used_at", "is", null)
-        .where("revoked_at", "is", null)
+        .where(isUnused)
         .executeTakeFirst();
       if (result.numUpdatedRows === 0n) return false;
       await prolong(transaction, row.family_id, family, successor, usedAt);

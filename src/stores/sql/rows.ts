@@ -147,7 +147,7 @@ function readRefreshToken(row: RefreshTokenRow): StoredRefreshToken {
 }
 
 /** @param partsOf reads what is enough to revoke the record */
-export function readable<T>(kind: string, read: () => T, partsOf: () => ReadableParts = () => ({})): T {
+function readable<T>(kind: string, read: () => T, partsOf: () => ReadableParts): T {
   try {
     return read();
   } catch (cause) {

@@ -7,6 +7,7 @@ import { reasonOf } from "./errors.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { loadSqliteEngine, type SqliteDriverName } from "./sqlite-engines.js";
 import { retryBusy } from "./transaction.js";
+import { writeTurns } from "./write-turns.js";
 
 /** Settings of `openSqlite`. */
 export interface OpenSqliteSettings {
@@ -89,6 +90,7 @@ function runPragma(database: SqliteDatabase, pragma: string): void {
 function closer(db: PortcullisDatabase, database: SqliteDatabase): () => Promise<void> {
   let closing: Promise<void> | undefined;
   const close = async () => {
+    await writeTurns(db).settled();
     // Any query makes Kysely take ownership of the database, so that `destroy` closes it.
     await db.connection().execute(async () => undefined);
     await db.destroy();

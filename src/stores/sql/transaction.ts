@@ -6,12 +6,17 @@ import { withTimeout } from "../health/timeout.js";
 import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
 import { CommitLostError, CommitUndoneError, DatabaseTimeoutError } from "./errors.js";
 import type { PortcullisDatabase } from "./schema.js";
+import { writeTurns } from "./write-turns.js";
 
-/** How long a write waits for another process to unlock an SQLite file, in milliseconds. */
+/** How long a read waits for another process to unlock an SQLite file, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5000;
+/** How long a write waits for that when its call has no deadline, in milliseconds: the longest `storeTimeoutMs`. */
+const WRITE_BUSY_TIMEOUT_MS = 60_000;
 /** How long the start of a process waits for that, in milliseconds: many may start at once and create the schema. */
 const START_BUSY_TIMEOUT_MS = 25_000;
 const LONGEST_PAUSE_MS = 25;
+/** One write of a process at a time tries to lock the file: it may try often. */
+const LONGEST_WRITE_PAUSE_MS = 2;
 /** How often a server may roll a transaction back because of another before the caller gets the error. */
 const MOST_CONFLICTS = 8;
 /**
@@ -91,6 +96,21 @@ export async function writeTransaction<T>(
   }
 }
 
+/**
+ * Whether a compare-and-set has already lost, according to a plain read. Such a read waits for nobody, so the losers of a
+ * race on an SQLite file need not wait until they may write to it. On a server a loser waits for the row alone, and the
+ * read would cost the winner a round trip: the answer is false.
+ *
+ * @param finds reads whether the row is still as the caller expects it
+ */
+export async function hasLost(
+  db: PortcullisDatabase,
+  finds: (db: PortcullisDatabase) => Promise<unknown>,
+): Promise<boolean> {
+  const engine = knownEngine(db) ?? (await engineOf(db));
+  return engine === "sqlite" && (await read(db, finds)) === undefined;
+}
+
 function isConnectionLost(error: unknown): boolean {
   const kind = classifyDriverError(error);
   return kind === "connection-lost" || kind === "connection-ended";
@@ -137,31 +157,37 @@ function sqliteTransaction<T>(
   work: (transaction: PortcullisDatabase) => Promise<T>,
   call?: WriteCall,
 ): Promise<T> {
-  return repeat(
-    () =>
-      db.connection().execute(async (connection) => {
-        refuseIfPast(call);
-        await sql`begin immediate`.execute(connection);
-        try {
-          const result = await work(connection);
-          if (call?.beginCommit() === false) throw new DeadlinePassedError();
-          await sql`commit`.execute(connection);
-          call?.commitEnded();
-          return result;
-        } catch (error) {
-          // SQLite may have rolled back by itself (a full disk); the first error says what went wrong.
-          await sql`rollback`.execute(connection).catch(() => undefined);
-          throw error;
-        }
-      }),
-    () => false,
-    call?.deadline,
+  const deadline = call?.deadline ?? performance.now() + WRITE_BUSY_TIMEOUT_MS;
+  const attempt = (began: () => void): Promise<T> =>
+    db.connection().execute(async (connection) => {
+      refuseIfPast(call);
+      await sql`begin immediate`.execute(connection);
+      began();
+      try {
+        const result = await work(connection);
+        if (call?.beginCommit() === false) throw new DeadlinePassedError();
+        await sql`commit`.execute(connection);
+        call?.commitEnded();
+        return result;
+      } catch (error) {
+        // SQLite may have rolled back by itself (a full disk); the first error says what went wrong.
+        await sql`rollback`.execute(connection).catch(() => undefined);
+        throw error;
+      }
+    });
+  return writeTurns(db).take((began) =>
+    repeat(
+      () => attempt(began),
+      () => false,
+      deadline,
+      LONGEST_WRITE_PAUSE_MS,
+    ),
   );
 }
 
 /** Repeats an operation of the start while another process has locked the SQLite file, up to 25 seconds. */
 export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
-  return repeat(operation, () => false, Infinity, START_BUSY_TIMEOUT_MS);
+  return repeat(operation, () => false, performance.now() + START_BUSY_TIMEOUT_MS);
 }
 
 /**
@@ -171,13 +197,12 @@ export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
 async function repeat<T>(
   operation: () => Promise<T>,
   mayBeRepeatedWhenLost: () => boolean,
-  callEnds = Infinity,
-  busyMs = BUSY_TIMEOUT_MS,
+  deadline = performance.now() + BUSY_TIMEOUT_MS,
+  longestPauseMs = LONGEST_PAUSE_MS,
 ): Promise<T> {
-  const deadline = Math.min(performance.now() + busyMs, callEnds);
   let conflicts = 0;
   let losses = 0;
-  for (let pause = 1; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+  for (let pause = 1; ; pause = Math.min(pause * 2, longestPauseMs)) {
     try {
       return await operation();
     } catch (error) {

@@ -120,6 +120,7 @@ describe("POST /register with notify", () => {
     ["HTML", "<script>alert(1)</script>@example.com"],
     ["two at signs", "ada@eve@example.com"],
     ["no host", "ada@"],
+    ["an option of a mail program", "-X/eve.log@example.com"],
     ["a NUL", "ada\u0000@example.com"],
     ["a line separator", "ada\u2028"],
     ["a text direction", "ada\u202e"],
@@ -166,6 +167,27 @@ describe("POST /register with notify", () => {
     expect(app.events.filter(({ reason }) => reason === "register-account")).toHaveLength(2);
     app.clock.advance(3_600_000);
     expect(await ask("192.0.2.1")).toBe(6);
+  });
+
+  test("a person with many names gets five mails an hour, and no answer tells that they are one", async () => {
+    const users = { findById: () => undefined, create: () => undefined };
+    const ada = { id: "id-ada", login: "ada", email: ADA };
+    const app = await accountsApp({
+      users: { ...users, findByLogin: (login) => (login.startsWith("ada") ? ada : undefined) },
+    });
+    const ask = (name: string, count: number) =>
+      app.client(`192.0.2.${count}`).post(REGISTER, { login: `${name}+${count}@example.com`, password: PASSWORD });
+    const answers: string[] = [];
+    for (let count = 0; count < 8; count++)
+      for (const name of ["ada", "free"]) {
+        const { status, text, headers } = await ask(name, count);
+        answers.push(JSON.stringify([status, text, headers["set-cookie"]?.map((line) => line.replace(/=[^;]*/, ""))]));
+      }
+    expect(new Set(answers).size).toBe(1);
+    await noticesOf(app, "verify-email", 8);
+    await quiet();
+    expect(app.notices.filter(({ kind }) => kind === "account-exists")).toHaveLength(5);
+    expect(app.events.filter(({ reason }) => reason === "register-person")).toHaveLength(3);
   });
 
   test("keeps at most twenty registrations of a name, the newest", async () => {
@@ -325,6 +347,16 @@ describe("POST /email/verify", () => {
     expect((await app.client().logIn(ADA)).status).toBe(200);
   });
 
+  test("the service must be able to deliver the log-in before the person is made", async () => {
+    const app = await registrationApp({}, { jwt: false });
+    const browser = app.client();
+    await browser.post(REGISTER, { login: ADA, password: PASSWORD });
+    const token = tokenOf((await noticesOf(app, "verify-email", 1))[0]);
+    expect((await browser.post(VERIFY, { token, deliver: "tokens" })).status).toBe(400);
+    expect(app.created).toEqual([]);
+    expect((await browser.post(VERIFY, { token })).status).toBe(200);
+  });
+
   test("a claim whose process has died ends by itself", async () => {
     const store = new MemoryCredentialStore();
     const app = await registrationApp({ stores: { credentials: store } });
@@ -389,6 +421,29 @@ describe("POST /register without notify", () => {
     const taken = await app.client().post(REGISTER, { login: "ADA", password: PASSWORD });
     expect([taken.status, (taken.json() as { code: string }).code]).toEqual([409, "conflict"]);
     expect((await app.client().post(VERIFY, { token: "A".repeat(43) })).status).toBe(404);
+  });
+
+  test("asks how the log-in is delivered before it makes the person", async () => {
+    const app = await registrationApp({ notify: undefined }, { jwt: false });
+    const refused = await app.client().post(REGISTER, { login: "ada", password: PASSWORD, deliver: "tokens" });
+    expect([refused.status, (refused.json() as { code: string }).code]).toEqual([400, "invalid-request"]);
+    expect(app.created).toEqual([]);
+    expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).status).toBe(200);
+  });
+
+  test.each([
+    ["goes on", 86_399_999, "done"],
+    ["has ended, so that the name is taken", 86_400_000, "This name is taken"],
+  ])("a registration that could not be finished %s", async (_name, ms, answer) => {
+    const store = new MemoryCredentialStore();
+    const app = await registrationApp({ notify: undefined, stores: { credentials: store } });
+    const change = store.change.bind(store);
+    let writes = 0;
+    store.change = (...given) => (++writes === 3 ? Promise.reject(new Error("down")) : change(...given));
+    expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).status).toBe(503);
+    expect(app.created).toEqual(["ada"]);
+    app.clock.advance(ms);
+    expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).text).toContain(answer);
   });
 
   test("an address that was not verified is not passed as one", async () => {

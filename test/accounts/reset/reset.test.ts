@@ -1,6 +1,7 @@
 import type { ApiKeyService } from "portcullis";
 import { describe, expect, test } from "vitest";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
+import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
 import { accountsApp, PASSWORD, person } from "../support/app.js";
 import { NEW_PASSWORD, noticesOf, resetToken } from "../support/links.js";
 
@@ -125,6 +126,37 @@ describe("POST /password/reset", () => {
     store.change = change;
     app.clock.advance(10_000);
     expect((await app.client().post(RESET, { token, password: NEW_PASSWORD })).status).toBe(200);
+  });
+
+  test.each([
+    ["tokens", { jwt: false }, {}],
+    ["session", { session: false }, { deliver: "tokens" }],
+  ] as const)("asks for a log-in by %s before it spends the link", async (deliver, security, twin) => {
+    const app = await accountsApp({}, security);
+    await person(app);
+    const token = await resetToken(app);
+    const refused = await app.client().post(RESET, { token, password: NEW_PASSWORD, deliver });
+    expect([refused.status, (refused.json() as { code: string }).code]).toEqual([400, "invalid-request"]);
+    expect((await app.client().logIn("ada", PASSWORD, twin)).status).toBe(200);
+    expect((await app.client().post(RESET, { token, password: NEW_PASSWORD, ...twin })).status).toBe(200);
+  });
+
+  test("when the sessions of the person cannot be ended, the link and the password stay", async () => {
+    const sessions = new MemorySessionStore();
+    const app = await accountsApp({}, { session: { store: sessions } });
+    await person(app);
+    const [thief, owner] = [app.client(), app.client()];
+    await thief.logIn();
+    await owner.logIn();
+    const token = await resetToken(app);
+    const destroy = sessions.destroy.bind(sessions);
+    sessions.destroy = (_id, done) => void done?.(new Error("down"));
+    expect((await owner.post(RESET, { token, password: NEW_PASSWORD })).status).toBe(503);
+    sessions.destroy = destroy;
+    app.clock.advance(10_000);
+    expect((await app.client().logIn("ada", NEW_PASSWORD)).status).toBe(401);
+    expect((await app.client().post(RESET, { token, password: NEW_PASSWORD })).status).toBe(200);
+    expect((await thief.get("/me")).status).toBe(401);
   });
 
   test("a commit in doubt ends the sessions all the same", async () => {

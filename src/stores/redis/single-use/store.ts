@@ -3,8 +3,15 @@ import { systemClock, type Clock } from "../../../core/clock.js";
 import { StoreError } from "../../../core/portcullis-error.js";
 import type { Secret } from "../../../core/secret.js";
 import type { SingleUseRecord, SingleUseStore, WriteCall } from "../../contracts.js";
-import { copySingleUse, dataOf, hasEnded, isKind, isRecordId, SINGLE_USE_OF_ONE } from "../../credential-records.js";
-import { UnreadableRecordError } from "../../health/store-fault.js";
+import {
+  copySingleUse,
+  dataOf,
+  hasEnded,
+  isKind,
+  isRecordId,
+  readRecord,
+  SINGLE_USE_OF_ONE,
+} from "../../credential-records.js";
 import { commitAtOnce } from "../../health/write-call.js";
 import { openRedis } from "../client.js";
 import type { RedisConnection, RedisReply } from "../connection.js";
@@ -109,13 +116,10 @@ export class RedisSingleUseStore implements SingleUseStore {
 /** @throws UnreadableRecordError when the value is damaged, or of a newer version */
 function recordOf(kind: string, id: string, value: RedisReply, now: number): SingleUseRecord | undefined {
   if (typeof value !== "string") return undefined;
-  let record: SingleUseRecord;
-  try {
+  const record = readRecord("single-use record", () => {
     const { ownerId, expiresAt, data } = dataOf(value) as unknown as SingleUseRecord;
-    record = copySingleUse({ id, kind, ownerId, data: dataOf(JSON.stringify(data)), expiresAt });
-  } catch (cause) {
-    throw new UnreadableRecordError("single-use record", { cause });
-  }
+    return copySingleUse({ id, kind, ownerId, data: dataOf(JSON.stringify(data)), expiresAt });
+  });
   return hasEnded(record, now) ? undefined : record;
 }
 

@@ -1,0 +1,91 @@
+import express from "express";
+import { applySecurity, type Security, type SecuritySettings, SettingsError } from "portcullis";
+import { createAccounts, type AccountsSettings } from "portcullis/accounts";
+import { testSecret } from "portcullis/testing";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { MemoryCredentialStore } from "../../src/stores/memory/credential-store.js";
+
+const ACCOUNTS: AccountsSettings = {
+  baseUrl: "https://app.example.com",
+  users: { findByLogin: () => undefined, findById: () => undefined },
+};
+
+function secured(settings: SecuritySettings = {}): Security {
+  const app = express();
+  const security = applySecurity(app, {
+    trustedHosts: ["app.example.com"],
+    debug: true,
+    secretKey: testSecret(),
+    session: {},
+    ...settings,
+  });
+  onTestFinished(() => security.close());
+  return security;
+}
+
+describe("createAccounts", () => {
+  test("lists everything that is wrong at once, also what it needs of the app", () => {
+    const security = secured({ session: false, csrf: false, secretKey: undefined });
+    const wrong = { ...ACCOUNTS, baseUrl: "app.example.com", notifyy: () => undefined, freshSeconds: 1 };
+    let caught: unknown;
+    try {
+      createAccounts(security, wrong);
+    } catch (error) {
+      caught = error;
+    }
+    expect(caught).toBeInstanceOf(SettingsError);
+    const { issues, message } = caught as SettingsError;
+    expect(issues.map(({ path }) => path).sort()).toEqual([
+      "baseUrl",
+      "freshSeconds",
+      "notifyy",
+      "secretKey",
+      "session",
+    ]);
+    expect(message).toMatch(/^createAccounts\(\): 5 settings are wrong/);
+  });
+
+  test("is called once for one app, and before ready()", async () => {
+    const security = secured();
+    createAccounts(security, ACCOUNTS);
+    expect(() => createAccounts(security, ACCOUNTS)).toThrow("called twice");
+    expect(security.describe().filter(({ id }) => id === "accounts")).toHaveLength(1);
+    await security.ready();
+
+    const late = secured();
+    await late.ready();
+    expect(() => createAccounts(late, ACCOUNTS)).toThrow("before security.ready()");
+    expect(() => createAccounts(late, ACCOUNTS)).toThrow("before security.ready()");
+    expect(late.describe().filter(({ id }) => id === "accounts")).toEqual([]);
+  });
+
+  test.each([undefined, null, {}, () => undefined])("needs what applySecurity returned: %s", (other) => {
+    expect(() => createAccounts(other as never, ACCOUNTS)).toThrow("createAccounts needs what applySecurity returned");
+  });
+
+  test("describe() shows the effective settings, and neither secrets nor functions", () => {
+    const security = secured();
+    const pepper = testSecret();
+    createAccounts(security, {
+      ...ACCOUNTS,
+      passwords: { pepper: [pepper], blockList: ["acme"] },
+      factors: { required: () => false },
+      stores: { credentials: new MemoryCredentialStore() },
+    });
+    const [described] = security.describe().filter(({ id }) => id === "accounts");
+    const text = JSON.stringify(described);
+    expect(text).not.toContain(String(pepper));
+    expect(JSON.parse(text)).toMatchObject({
+      settings: {
+        baseUrl: "https://app.example.com",
+        mountPath: "/account",
+        users: { findByLogin: "function", findById: "function" },
+        passwords: { minLength: 15, pepper: ["[secret]"], blockList: ["acme"] },
+        factors: { recoveryCodes: true, required: "function" },
+        pages: { login: "/login" },
+        onCompromise: "sessions",
+        stores: { credentials: "MemoryCredentialStore" },
+      },
+    });
+  });
+});
