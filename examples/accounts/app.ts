@@ -1,38 +1,56 @@
+import { fileURLToPath } from "node:url";
 import express, { type Express } from "express";
-import { applySecurity, type Security } from "portcullis";
-import { createAccounts, type Accounts, type AccountNotice } from "portcullis/accounts";
-import { pages, recoveryCodesPage } from "./pages.js";
+import { applySecurity, type Security, type SecurityDependencies } from "portcullis";
+import { createAccounts, type AccountNotice } from "portcullis/accounts";
+import { accountPages } from "./pages/account.js";
+import { devicePages } from "./pages/devices.js";
+import { logInPages } from "./pages/log-in.js";
+import { registerPages } from "./pages/register.js";
+import { resetPages } from "./pages/reset.js";
+import { recoveryCodesPage, secondStepPages } from "./pages/second-step.js";
 import { UserTable } from "./users.js";
 
 /** What the example is made of. */
 export interface AccountsExample {
   readonly app: Express;
   readonly security: Security;
-  readonly accounts: Accounts;
   close(): Promise<void>;
 }
 
+/** What the example is started with. */
+export interface AccountsExampleOptions {
+  /** Where SQLite keeps everything. */
+  readonly file: string;
+  readonly secretKey: string;
+  /** As browsers see it. */
+  readonly origin: string;
+  /** What would send mail. */
+  readonly sendMail: (notice: AccountNotice) => void;
+}
+
 /**
- * An app in which people register, log in and look after their account.
+ * An app in which people register, log in and look after their account. Every page works without JavaScript.
  *
- * @param file where SQLite keeps everything
- * @param sendMail what would send mail
+ * @param dependencies what tests replace
  */
 export function createExample(
-  file: string,
-  secretKey: string,
-  origin: string,
-  sendMail: (notice: AccountNotice) => void,
+  { file, secretKey, origin, sendMail }: AccountsExampleOptions,
+  dependencies: SecurityDependencies = {},
 ): AccountsExample {
   const app = express();
   const users = new UserTable(file);
-  const security = applySecurity(app, {
-    debug: true, // plain http on localhost
-    trustedHosts: ["localhost"],
-    secretKey,
-    session: {},
-    database: `sqlite:${file}`,
-  });
+  const security = applySecurity(
+    app,
+    {
+      debug: true, // plain http on localhost
+      trustedHosts: ["localhost"],
+      secretKey,
+      session: {},
+      rateLimit: { limit: 300 }, // a click makes up to three requests: the form, the page, its style
+      database: `sqlite:${file}`,
+    },
+    dependencies,
+  );
   const accounts = createAccounts(security, {
     baseUrl: origin,
     users: {
@@ -41,17 +59,32 @@ export function createExample(
       create: (account) => users.create(account),
     },
     notify: sendMail,
-    factors: { totp: { issuer: "Accounts example" } },
-    pages: { account: "/" },
+    factors: {
+      totp: { issuer: "Accounts example" },
+      required: ({ login }) => login.endsWith("@staff.example"),
+    },
+    pages: {
+      register: "/register",
+      forgotPassword: "/forgot",
+      factor: "/login/code",
+      enrol: "/second-step",
+      reauthenticate: "/confirm",
+    },
     afterLogout: "/login",
     showRecoveryCodes: recoveryCodesPage,
   });
+  const style = new URL("style.css", import.meta.url);
+  app.get("/style.css", (_req, res) => void res.sendFile(fileURLToPath(style), { maxAge: "5 min" }));
+  app.use((_req, res, next) => {
+    res.setHeader("Cache-Control", "no-store"); // the pages are a person's own
+    next();
+  });
   app.use("/account", accounts.routes());
-  app.use(pages(security, accounts));
+  app.use(registerPages(), logInPages(accounts), resetPages(), secondStepPages(accounts));
+  app.use(accountPages(security, accounts, users), devicePages(security, security.sessions));
   return {
     app,
     security,
-    accounts,
     close: async () => {
       await security.close();
       users.close();

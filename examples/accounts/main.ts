@@ -3,12 +3,16 @@ import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createExample } from "./app.js";
+import { mailOf } from "./mail.js";
 
 const port = Number(process.env.PORT ?? 3000);
-const origin = `http://localhost:${port}`;
 const folder = process.env.ACCOUNTS_FOLDER ?? ".";
-const example = createExample(join(folder, "accounts-example.db"), secretKey(), origin, ({ kind, user, link }) => {
-  console.log(`\nMail to ${user.email ?? user.login}: ${kind}${link === undefined ? "" : `\n  ${link}`}\n`);
+const origin = `http://localhost:${port}`;
+const example = createExample({
+  file: join(folder, "accounts-example.db"),
+  secretKey: secretKey(),
+  origin,
+  sendMail: (notice) => console.log(`\n${mailOf(notice)}`),
 });
 await example.security.ready();
 const server = example.app.listen(port, "localhost");
@@ -28,7 +32,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 
 /** Kept beside the database: without it the authenticator apps of the people in it could not be read any more. */
 function secretKey(): string {
-  const file = join(folder, "accounts-example.key");
+  const file = join(folder, "accounts-example.db-key");
   if (process.env.SECRET_KEY !== undefined) return process.env.SECRET_KEY;
   if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
   return readFileSync(file, "utf8");

@@ -129,7 +129,7 @@ const pagesSchema = settingsObject({
   login: localPath.default("/login"),
   /** Where people enter a code of a second factor. Default: `"/login/factor"`. */
   factor: localPath.default("/login/factor"),
-  /** Where people set up a second factor that is required. Default: `"/login/enrol"`. */
+  /** Where people set up a second factor, whether they must or want to. Default: `"/login/enrol"`. */
   enrol: localPath.default("/login/enrol"),
   /** Where people register. Default: that of `login`. */
   register: localPath.optional(),
@@ -141,6 +141,8 @@ const pagesSchema = settingsObject({
   resetPassword: localPath.default("/reset-password"),
   /** Where people see and change their account. Default: `"/"`. */
   account: localPath.default("/"),
+  /** Where people prove again who they are; a form that needs it first leads to it. Default: that of `account`. */
+  reauthenticate: localPath.optional(),
 });
 
 /** The schema of `AccountsSettings`. */

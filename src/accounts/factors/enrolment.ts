@@ -109,11 +109,7 @@ export function totpEnrolment(context: AccountsContext): {
     };
     const change = { removeKinds: [ENROLMENT], insert: [entry] };
     await credentials.write((store, call) => store.change(id, change, call), id, time);
-    return {
-      status: 200,
-      body: { ...shown(login, secret) },
-      next: enroller.resumed === undefined ? "account" : "enrol",
-    };
+    return { status: 200, body: { ...shown(login, secret) }, next: "enrol" };
   }
 
   function shown(login: string, bytes: Buffer): TotpEnrolment {

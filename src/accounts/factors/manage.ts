@@ -127,7 +127,7 @@ export function factorManagement(context: AccountsContext): {
     if (!(await credentials.write((store, call) => store.change(person.id, change, call), person.id, time)))
       return CONFLICT;
     await changed(person, `${found[1]}-removed`, exchange);
-    return { status: 204 };
+    return { status: 204, next: "account", done: "factor-removed" };
   }
 
   async function makeCodes({ req, time }: Exchange): Promise<Reply> {

@@ -10,7 +10,7 @@ export interface Outcome {
   readonly error?: string;
   /** Why a password was refused: words of ours. */
   readonly reasons?: readonly string[];
-  /** What was done, where the form stays on its page. */
+  /** What was done. */
   readonly status?: string;
 }
 
@@ -32,6 +32,7 @@ export function pathOf(
 ): string {
   if (next === "after-login") return settings.afterLogin;
   if (next === "after-logout") return settings.afterLogout;
+  if (next === "reauthenticate") return settings.pages.reauthenticate ?? settings.pages.account;
   if (next !== "sender") return settings.pages[next] ?? settings.pages.login;
   const path = senderOf(req, settings.baseUrl);
   if (path !== undefined) return path;

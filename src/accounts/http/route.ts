@@ -24,6 +24,7 @@ export type NextPage =
   | "forgotPassword"
   | "resetPassword"
   | "verifyEmail"
+  | "reauthenticate"
   | "sender";
 
 /** A successful answer. */
@@ -33,6 +34,8 @@ export interface Answer {
   readonly body?: Readonly<Record<string, unknown>>;
   /** Where a form goes. Default: `sender`, the page that it came from. */
   readonly next?: NextPage;
+  /** What was done, for the page that a form goes to: a word, in `?status=`. */
+  readonly done?: string;
   /** HTML that answers a form, in place of sending it on: for what is shown once. */
   readonly html?: string;
 }
@@ -40,7 +43,11 @@ export interface Answer {
 export type Reply = Answer | Refusal;
 
 /** The one answer to a request for mail, whether or not there is any. */
-export const SENT: Answer = Object.freeze({ status: 202, body: Object.freeze({ status: "accepted" }) });
+export const SENT: Answer = Object.freeze({
+  status: 202,
+  body: Object.freeze({ status: "accepted" }),
+  done: "accepted",
+});
 
 export function isRefusal(reply: Reply): reply is Refusal {
   return "code" in reply;

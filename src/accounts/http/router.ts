@@ -16,7 +16,7 @@ import type { ResolvedAccountsSettings } from "../settings.js";
 import { UsersUnavailableError } from "../users.js";
 import { isForm, readBody } from "./body.js";
 import { pathOf, withOutcome } from "./next-page.js";
-import { type Answer, type Exchange, isRefusal, type Reply, type Route } from "./route.js";
+import { type Answer, type Exchange, isRefusal, type NextPage, type Reply, type Route } from "./route.js";
 
 export const SOURCE = "accounts";
 
@@ -94,7 +94,7 @@ function wrongForm(error: z.ZodError): Refusal {
 function answer(req: Request, res: Response, route: Route, reply: Reply, settings: ResolvedAccountsSettings): void {
   const refused = isRefusal(reply);
   if (!isForm(req)) return refused ? void refuse(req, res, SOURCE, reply) : send(res, reply);
-  const next = refused ? "sender" : (reply.next ?? "sender");
+  const next = refused ? nextOf(reply, settings) : (reply.next ?? "sender");
   const path = pathOf(next, route.page, settings, req, route.hasToken === true ? tokenOf(req) : undefined);
   if (refused) {
     const { code, members } = reply;
@@ -107,8 +107,13 @@ function answer(req: Request, res: Response, route: Route, reply: Reply, setting
     return;
   }
   res.statusCode = 303;
-  res.setHeader("Location", reply.status === 202 ? withOutcome(path, { status: "accepted" }) : path);
+  res.setHeader("Location", reply.done === undefined ? path : withOutcome(path, { status: reply.done }));
   res.end();
+}
+
+/** A refused form goes back to its page, unless another page asks for what is missing. */
+function nextOf({ code }: Refusal, { pages }: ResolvedAccountsSettings): NextPage {
+  return code === "reauthentication-required" && pages.reauthenticate !== undefined ? "reauthenticate" : "sender";
 }
 
 /** The token of a form, if it has the form of one: nothing else goes into a URL. */

@@ -123,7 +123,7 @@ export function passwordChange(
     events.emit("authn_password_change", () => ({ source: "accounts", ...requestContext(req), subject: id }));
     notices.send({ kind: "password-changed", user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
     if (req.principal?.kind === "session") await parts.devices.welcome(exchange, person);
-    return { status: 204, next: "account" };
+    return { status: 204, next: "account", done: "password-changed" };
   }
 
   return route({ method: "POST", path: "/password", body, access: "person", page: "account", handle });

@@ -57,7 +57,9 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     };
     // Before the link is spent: when a store fails here, the same call can be made again.
     // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
-    if (req.principal?.kind === "session" && req.principal.id === person.id) await host.session?.logOut(req, res);
+    // The browser keeps its cookies: one of them may be that of the log-in that begins here.
+    if (req.principal?.kind === "session" && req.principal.id === person.id)
+      await host.session?.logOut(req, res, { clearSiteData: ["cache", "storage"] });
     const apiKeys = await time.besides(end);
     const isDone = await credentials.write(
       (store, call) => store.change(person.id, change, call),

@@ -66,8 +66,10 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
         detail: "A token cannot be made fresh. Log in again for new tokens.",
       };
     const done = await prove(exchange);
-    return "code" in done ? done : { status: 200, body: { status: "done", ...done.answer } };
+    return "code" in done
+      ? done
+      : { status: 200, body: { status: "done", ...done.answer }, next: "account", done: "confirmed" };
   }
 
-  return route({ method: "POST", path: "/reauthenticate", body, access: "person", page: "account", handle });
+  return route({ method: "POST", path: "/reauthenticate", body, access: "person", page: "reauthenticate", handle });
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { serve } from "../../support/serve.js";
 import { accountsApp, type Client, PASSWORD, person } from "../support/app.js";
+import { enrol } from "../support/authenticator.js";
 import { NEW_PASSWORD, resetToken } from "../support/links.js";
 
 const FORGOT = "/account/password/forgot";
@@ -62,6 +63,52 @@ describe("where a form is sent on", () => {
     const app = await accountsApp({ factors: { required: () => true } });
     await person(app);
     expect(await sentTo(app.client(), LOGIN, { login: "ada", password: PASSWORD })).toBe("/login/enrol");
+  });
+
+  const pages = { account: "/me", reauthenticate: "/again", enrol: "/factor" };
+
+  test("what was done is told to the page", async () => {
+    const app = await accountsApp({ pages });
+    await person(app);
+    const browser = app.client();
+    await browser.logIn();
+    const begun = await sentTo(browser, "/account/totp", {});
+    expect(begun).toBe("/factor");
+    expect(await sentTo(browser, "/account/totp/confirm", { code: "1" })).toBe("/factor?error=invalid-credentials");
+    expect(await sentTo(browser, "/account/reauthenticate", { password: PASSWORD })).toBe("/me?status=confirmed");
+    expect(await sentTo(browser, "/account/password", { current: PASSWORD, password: NEW_PASSWORD })).toBe(
+      "/me?status=password-changed",
+    );
+    const { authenticator } = await enrol(app, browser);
+    app.clock.advance(30_000);
+    const code = authenticator.code(app.clock.now());
+    const proof = await sentTo(browser, "/account/reauthenticate", { method: "totp", code });
+    expect(proof).toBe("/me?status=confirmed");
+    const [factor] = await app.accounts.factors.list("id-ada");
+    const removed = await sentTo(browser, `/account/factors/${factor?.id ?? ""}/remove`, {});
+    expect(removed).toBe("/me?status=factor-removed");
+    expect(await app.accounts.factors.list("id-ada")).toEqual([]);
+  });
+
+  test.each([
+    ["its own page, where the settings name one", pages, "/again"],
+    ["the page of the form where they do not", { account: "/me", enrol: "/factor" }, "/factor"],
+  ])("a proof that is too old leads to %s", async (_name, named, path) => {
+    const app = await accountsApp({ pages: named });
+    await person(app);
+    const browser = app.client();
+    await browser.logIn();
+    app.clock.advance(300_000);
+    expect(await sentTo(browser, "/account/totp", {})).toBe(`${path}?error=reauthentication-required`);
+  });
+
+  test("a wrong proof goes back to the page that asks for it", async () => {
+    const app = await accountsApp({ pages });
+    await person(app);
+    const browser = app.client();
+    await browser.logIn();
+    const wrong = await sentTo(browser, "/account/reauthenticate", { password: "wrong" });
+    expect(wrong).toBe("/again?error=invalid-credentials");
   });
 
   test.each([undefined, `${ORIGIN}/reset-password`])(

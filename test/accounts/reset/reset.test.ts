@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
 import { accountsApp, PASSWORD, person } from "../support/app.js";
+import { enrol } from "../support/authenticator.js";
 import { NEW_PASSWORD, noticesOf, resetToken } from "../support/links.js";
 
 const RESET = "/account/password/reset";
@@ -99,6 +100,23 @@ describe("POST /password/reset", () => {
     expect(verified.status === 200).toBe(isAlive);
     const [notice] = await noticesOf(app, "password-changed", 1);
     expect(notice?.apiKeys).toEqual(isAlive ? [{ id: record.id, name: "ci" }] : undefined);
+  });
+
+  test("a browser that was logged in keeps the cookie of the log-in that owes a factor", async () => {
+    const app = await accountsApp();
+    await person(app);
+    const browser = app.client();
+    await browser.logIn();
+    const { authenticator } = await enrol(app, browser);
+    const answer = await browser.post("/account/password/reset", {
+      token: await resetToken(app),
+      password: NEW_PASSWORD,
+    });
+    expect(answer.json()).toMatchObject({ status: "factor-required" });
+    expect(answer.headers["clear-site-data"]).toBe('"cache", "storage"');
+    const code = authenticator.code(app.clock.now());
+    const done = await browser.post("/account/login/factor", { method: "totp", code });
+    expect(done.json()).toEqual({ status: "done" });
   });
 
   test("of 100 parallel uses of one link one succeeds", async () => {

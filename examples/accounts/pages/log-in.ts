@@ -1,0 +1,68 @@
+import express, { type Router } from "express";
+import type { Accounts } from "portcullis/accounts";
+import { CODE, EMAIL, field, form, PASSWORD } from "../fields.js";
+import { html } from "../html.js";
+import { page } from "../layout.js";
+import { outcomeOf, problemOf } from "../outcome.js";
+
+const WRONG = { "invalid-credentials": "The address or the password is not right." };
+const WRONG_CODE = { "invalid-credentials": "This code is not right, or it was used before." };
+
+/** To log in: with a password, and then with a second step. */
+export function logInPages(accounts: Accounts): Router {
+  const router = express.Router();
+
+  router.get("/login", (req, res) => {
+    const outcome = outcomeOf(req);
+    const error = outcome.error === "invalid-credentials" ? "Check the address and the password." : undefined;
+    res.send(
+      page({
+        title: "Log in",
+        problem: problemOf(outcome, WRONG),
+        content: html`${form("/account/login", "Log in", [
+            field({ label: "E-mail address", name: "login", attributes: EMAIL, error }),
+            field({ label: "Password", name: "password", attributes: PASSWORD }),
+            html`<p class="tick">
+              <input type="checkbox" id="remember" name="remember" />
+              <label for="remember">Stay logged in on this device</label>
+            </p>`,
+          ])}
+          <p><a href="/forgot">Forgot your password?</a></p>
+          <p>New here? <a href="/register">Make an account</a></p>`,
+      }),
+    );
+  });
+
+  router.get("/login/code", async (req, res) => {
+    const pending = await accounts.pendingLogIn(req);
+    if (pending?.status !== "factor-required") return void res.redirect(303, "/login?error=log-in-ended");
+    const outcome = outcomeOf(req);
+    const error = outcome.error === "invalid-credentials" ? WRONG_CODE["invalid-credentials"] : undefined;
+    res.send(
+      page({
+        title: "Second step",
+        problem: problemOf(outcome, WRONG_CODE),
+        content: html`${form("/account/login/factor", "Go on", [
+          html`<fieldset>
+            <legend>What do you have?</legend>
+            <p class="tick">
+              <input type="radio" id="totp" name="method" value="totp" checked />
+              <label for="totp">A code of your authenticator app: six digits</label>
+            </p>
+            ${
+              pending.factors.includes("recovery") &&
+              html`<p class="tick">
+                <input type="radio" id="recovery" name="method" value="recovery" />
+                <label for="recovery">A recovery code: six groups of letters and digits</label>
+              </p>`
+            }
+          </fieldset>`,
+          field({ label: "Code", name: "code", attributes: CODE, error }),
+        ])}
+        ${form("/account/logout", "Cancel", undefined, "plain")}`,
+      }),
+    );
+  });
+
+  return router;
+}
