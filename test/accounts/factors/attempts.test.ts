@@ -31,6 +31,17 @@ describe("attempts", () => {
     expect(opensAt(after, MINUTE * 2)).toBe(MINUTE * 2);
   });
 
+  test("keeps fifty times, in their order, and a success that was not counted takes none away", () => {
+    const many = Array.from({ length: 60 }, (_one, index) => index + 1).reduce(
+      (failures, now) => withFailure(failures, now),
+      NONE,
+    );
+    expect(many).toEqual({ inARow: 60, at: Array.from({ length: 50 }, (_one, index) => index + 11) });
+    expect(withFailure(many, 5).at.at(-1)).toBe(60);
+    expect(withoutFailure(many, 5)).toEqual({ inARow: 0, at: many.at });
+    expect(withoutFailure({ inARow: 2, at: [1, 2, 3] }, 2)).toEqual({ inARow: 0, at: [1, 3] });
+  });
+
   test("whoever guesses gets ten in a day and fifty in thirty days, however often the owner logs in between", () => {
     fc.assert(
       fc.property(

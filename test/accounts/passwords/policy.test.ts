@@ -4,14 +4,16 @@ import { isCommonPassword } from "../../../src/accounts/passwords/common-passwor
 import { readPassword } from "../../../src/accounts/passwords/plain-text.js";
 import { contextWords, decidePassword, PASSWORD_REASONS } from "../../../src/accounts/passwords/policy.js";
 
-const words = contextWords({
-  login: "Ada.Lovelace",
-  email: "ada.l@mail.engine.example",
-  names: ["Analytical", "app.difference.example", "My Shop"],
-});
+// Computed in each test, so that a fault in it fails one.
+const ofAda = (): readonly string[] =>
+  contextWords({
+    login: "Ada.Lovelace",
+    email: "ada.l@mail.engine.example",
+    names: ["Analytical", "app.difference.example", "My Shop"],
+  });
 
 function reasons(text: string, more: Partial<Parameters<typeof decidePassword>[0]> = {}): readonly string[] {
-  return decidePassword({ text, minLength: 15, words, isCommon: false, ...more });
+  return decidePassword({ text, minLength: 15, words: ofAda(), isCommon: false, ...more });
 }
 
 describe("the length of a password", () => {
@@ -89,6 +91,37 @@ describe("words of the context", () => {
         return !reasons(text, { words: contextWords({ names }) }).includes("context-word");
       }),
     );
+  });
+
+  test("are the name, the address and their parts, and the names of the service, the longest first", () => {
+    expect(ofAda()).toEqual(
+      [
+        "ada.l@mail.engine.example",
+        "app.difference.example",
+        "mail.engine.example",
+        "ada.lovelace",
+        "analytical",
+        "difference",
+        "lovelace",
+        "example",
+        "my shop",
+        "engine",
+        "ada.l",
+        "mail",
+        "shop",
+        "ada",
+        "app",
+      ].sort((a, b) => b.length - a.length),
+    );
+    expect(contextWords({ names: [] })).toEqual([]);
+    expect(contextWords({ login: "a+b_c-dd eee", names: ["not a.host here"] })).toEqual([
+      "not a.host here",
+      "a+b_c-dd eee",
+      "host",
+      "here",
+      "eee",
+      "not",
+    ]);
   });
 
   test("every reason that is given is in the list", () => {
