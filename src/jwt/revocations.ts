@@ -108,12 +108,15 @@ export class TokenRevocations {
     doneLater: () => void,
     keep: string | undefined,
   ): Promise<void> {
-    // Decided once, also for a repetition: it must not end the log-ins that follow a later revocation.
+    // Decided once, by the time of this call, also for a repetition and for an answer that came too late: the log-ins that
+    // follow a later revocation must not end.
+    const begun = this.#issueClock.cutOff();
     let at: number | undefined;
     await this.#store.revoke(
       `subject ${subject}`,
       async (store, isRepeated) => {
-        at ??= this.#issueClock.cutOff(cutOff(await store.cutOffOf?.(subject)));
+        const known = at === undefined && !isRepeated ? cutOff(await store.cutOffOf?.(subject)) : undefined;
+        at ??= known === undefined || time.isOver ? begun : Math.max(begun, known + 1);
         await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated, keep);
         this.#issueClock.commit(at);
       },

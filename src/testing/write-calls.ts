@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DeadlinePassedError, type WriteCall } from "../stores/health/write-call.js";
+import type { WriteCall } from "../stores/health/write-call.js";
 
 /** A call whose caller waits as long as it takes. */
 export function patientCall(): WriteCall {
@@ -18,5 +18,5 @@ export function overdueCalls(): readonly WriteCall[] {
 
 /** Checks that a write is refused because its caller no longer waits. */
 export async function refusesOverdue(write: (call: WriteCall) => Promise<unknown>): Promise<void> {
-  for (const call of overdueCalls()) await assert.rejects(write(call), DeadlinePassedError);
+  for (const call of overdueCalls()) await assert.rejects(write(call), { code: "PORTCULLIS_DEADLINE_PASSED" });
 }

@@ -142,3 +142,34 @@ it("a refused revokeSubject is repeated for what was issued before it, though a 
   await expect(here.refresh(again.refreshToken)).rejects.toMatchObject({ code: "revoked" });
   await Promise.all([fast.close(), here.close()]);
 });
+
+it("a refused revokeSubject that had not read the cut-off is repeated as of its own time: a log-in after another's revocation stays", async () => {
+  let isFailing = false;
+  let revocations = 0;
+  class Store extends MemoryTokenStore {
+    override cutOffOf(subject: string): number | undefined {
+      if (isFailing) throw new Error("no connection");
+      return super.cutOffOf(subject);
+    }
+
+    override async revokeSubject(...args: Parameters<MemoryTokenStore["revokeSubject"]>): Promise<void> {
+      revocations += 1;
+      return super.revokeSubject(...args);
+    }
+  }
+  const store = new Store();
+  const [here, there] = [0, 0].map((ms) => new JwtManager({ secret: secretKey, store }, { clock: ahead(ms) })) as [
+    JwtManager,
+    JwtManager,
+  ];
+  isFailing = true;
+  await expect(here.revokeSubject("ada")).rejects.toMatchObject({ code: "store-unavailable" });
+  isFailing = false;
+  await there.revokeSubject("ada");
+  const again = await there.issue("ada");
+  const before = revocations;
+  await expect.poll(() => revocations, { timeout: 5000 }).toBeGreaterThan(before);
+  await expect(there.verifyAccessToken(again.accessToken)).resolves.toBeDefined();
+  await expect(there.refresh(again.refreshToken)).resolves.toBeDefined();
+  await Promise.all([here.close(), there.close()]);
+});
