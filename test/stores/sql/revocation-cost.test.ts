@@ -127,14 +127,28 @@ describe.each(ENGINES)(
     test("reading, inserting and rotating touch as few rows in the large ones as in small ones", async () => {
       // One end for all: a token that ends later would also move the end of its family.
       const familyExpiresAt = Date.now() + HOUR_MS;
-      await store.insert(sampleToken({ id: "a1", familyId: "a", subject: "alone", familyExpiresAt }));
-      await store.insert(sampleToken({ id: "b1", familyId: "b", subject: "bot", familyExpiresAt }));
+      const expiresAt = familyExpiresAt;
+      // The same moment for all, or a tick of the clock would move a step from one call to the next.
+      const issuedAt = Date.now();
+      await store.insert(
+        sampleToken({ id: "a1", familyId: "a", subject: "alone", familyExpiresAt, expiresAt, issuedAt }),
+      );
+      await store.insert(
+        sampleToken({ id: "b1", familyId: "b", subject: "bot", familyExpiresAt, expiresAt, issuedAt }),
+      );
       const costs = async (id: string, familyId: string, subject: string) => [
         await steps.of(() => store.get(id)),
         await steps.of(() =>
-          store.rotate(id, Date.now(), sampleToken({ id: `${id}-next`, familyId, subject, familyExpiresAt }), "sealed"),
+          store.rotate(
+            id,
+            issuedAt + 1000,
+            sampleToken({ id: `${id}-next`, familyId, subject, familyExpiresAt, expiresAt, issuedAt }),
+            "sealed",
+          ),
         ),
-        await steps.of(() => store.insert(sampleToken({ id: `${id}-more`, familyId, subject, familyExpiresAt }))),
+        await steps.of(() =>
+          store.insert(sampleToken({ id: `${id}-more`, familyId, subject, familyExpiresAt, expiresAt, issuedAt })),
+        ),
       ];
       expect(await costs("b1", "b", "bot")).toEqual(await costs("a1", "a", "alone"));
     });
