@@ -17,6 +17,7 @@ import type { Person } from "../types.js";
 import { base32 } from "./base32.js";
 import { factorsChanged } from "./changed.js";
 import { DIGITS, matchingStep, readCode, STEP_SECONDS } from "./one-time-code.js";
+import { PASSWORD_KIND } from "../passwords/record.js";
 import { personOf } from "./person-of.js";
 import { newRecoveryCodes } from "./recovery-codes.js";
 import { showCodes } from "./shown-codes.js";
@@ -50,6 +51,8 @@ export interface TotpEnrolment {
 /** Who sets up a factor: someone logged in, or a log-in that owes it. */
 interface Enroller {
   readonly person: Person;
+  /** What they had before it was seen that their log-in holds. */
+  readonly credentials: readonly StoredCredential[];
   readonly resumed?: Resumed;
 }
 
@@ -74,12 +77,13 @@ export function totpEnrolment(context: AccountsContext): {
   ): Promise<Enroller | Refusal> {
     const { req } = exchange;
     const resumed = await gate.resume(exchange, pending, "enrolment");
-    if (!("code" in resumed)) return { person: resumed.person, resumed };
+    if (!("code" in resumed)) return { person: resumed.person, credentials: resumed.credentials, resumed };
     if (pending !== undefined || req.principal === undefined) return resumed;
     const refusal = admit(req, access) ?? (req.principal.actor === undefined ? undefined : NOT_IN_PERSON);
     if (refusal !== undefined) return refusal;
     const person = await personOf(context, req);
-    return "code" in person ? person : { person };
+    if ("code" in person) return person;
+    return { person, credentials: await gate.credentialsOf(person.id, exchange.time) };
   }
 
   async function start(exchange: Exchange<z.output<typeof startBody>>): Promise<Reply> {
@@ -137,6 +141,7 @@ export function totpEnrolment(context: AccountsContext): {
     const enroller = await enrollerOf(exchange, body.pending, "person");
     if ("code" in enroller) return enroller;
     const { person, resumed } = enroller;
+    const passwords = enroller.credentials.filter(({ kind }) => kind === PASSWORD_KIND);
     const wrong = invalidCredentials("wrong-totp", person.id);
     const now = clock.now();
     const begun = await openEnrolmentOf(person.id, time);
@@ -162,6 +167,8 @@ export function totpEnrolment(context: AccountsContext): {
     const change = {
       remove: [begun.id],
       removeKinds: [TOTP, ...recovery.change.removeKinds],
+      // A person whose password was reset meanwhile gets no factor of someone who knew the old one.
+      update: passwords.map(({ id, version }) => ({ id, version })),
       insert: [confirmed, ...recovery.change.insert],
     };
     const isDone = await credentials.write((store, call) => store.change(person.id, change, call), person.id, time);
@@ -179,7 +186,8 @@ export function totpEnrolment(context: AccountsContext): {
     await evenIfLate(() => factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, keep }));
     if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
     const { remember, deliver, methods } = resumed.pending;
-    const reply = await gate.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
+    const restsOn = [confirmed, ...passwords].map(({ id }) => id);
+    const reply = await gate.enter(exchange, { person, remember, deliver, methods: [...methods, method], restsOn });
     return isRefusal(reply) ? reply : showCodes(context, req, reply, recoveryCodes, settings.afterLogin);
   }
 

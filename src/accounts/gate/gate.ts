@@ -14,6 +14,7 @@ import type { Guarded } from "../guarded.js";
 import type { Answer, Exchange, Reply } from "../http/route.js";
 import type { PendingLogInStatus } from "../pages/pending-log-in.js";
 import type { ModuleHost } from "../../module-host.js";
+import { PASSWORD_KIND } from "../passwords/record.js";
 import { invalidCredentials, NO_PENDING } from "../refusals.js";
 import { deviceName } from "../sessions/device-name.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
@@ -41,8 +42,8 @@ export interface Arrival {
   readonly methods: readonly AuthenticationMethod[];
   readonly remember: boolean;
   readonly deliver: Delivery;
-  /** The id of the password that was proved: when another has taken its place meanwhile, it proves nothing. */
-  readonly passwordId?: string | undefined;
+  /** Ids of the credentials that the proof rests on: when one of them is gone meanwhile, it proves nothing. */
+  readonly restsOn: readonly string[];
 }
 
 /** What a part does when a session has been made. It cannot undo the log-in, so it rejects with nothing. */
@@ -155,9 +156,8 @@ export class Gate {
     const { person } = arrival;
     if (person.isDisabled) return invalidCredentials("disabled");
     const credentials = await this.credentialsOf(person.id, exchange.time);
-    const { passwordId } = arrival;
-    if (passwordId !== undefined && !credentials.some(({ id }) => id === passwordId))
-      return invalidCredentials("changed-meanwhile", person.id);
+    const present = new Set(credentials.map(({ id }) => id));
+    if (!arrival.restsOn.every((id) => present.has(id))) return invalidCredentials("changed-meanwhile", person.id);
     const stamp = this.#stampOf(credentials);
     const verdict = decideGate(arrival.methods, await this.standingOf(person, credentials));
     if (verdict.verdict === "done") return this.#deliver(exchange, arrival, stamp);
@@ -204,13 +204,14 @@ export class Gate {
   /** Ends the log-in that goes on, and enters with what was proved besides. Of several requests one does. */
   async finish(
     exchange: Exchange,
-    { pending, person }: Resumed,
+    { pending, person, credentials }: Resumed,
     given: string | undefined,
     method: AuthenticationMethod,
   ): Promise<Reply> {
     if (!(await this.take(exchange, given))) return NO_PENDING;
     const { remember, deliver, methods } = pending;
-    return this.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
+    const restsOn = this.#basesOf(credentials);
+    return this.enter(exchange, { person, remember, deliver, methods: [...methods, method], restsOn });
   }
 
   /** Ends the log-in that goes on, for whoever enters it by themselves then. Of several requests one gets true. */
@@ -253,13 +254,14 @@ export class Gate {
    * as it is, so that a wrong code does not end the log-in of someone else.
    */
   #stampOf(credentials: readonly StoredCredential[]): string {
-    const passwords = credentials.filter(({ kind }) => kind === "password").map(({ id }) => id);
-    const factors = this.#factors
-      .filter(({ isFactor }) => isFactor)
-      .flatMap((factor) => factor.usable(credentials).map(({ id }) => id));
-    return createHash("sha256")
-      .update([...passwords, ...factors].sort().join("\n"))
-      .digest("base64url");
+    return createHash("sha256").update(this.#basesOf(credentials).sort().join("\n")).digest("base64url");
+  }
+
+  /** The ids of a person's passwords and factors. */
+  #basesOf(credentials: readonly StoredCredential[]): string[] {
+    const passwords = credentials.filter(({ kind }) => kind === PASSWORD_KIND);
+    const factors = this.#factors.filter(({ isFactor }) => isFactor).flatMap((factor) => factor.usable(credentials));
+    return [...passwords, ...factors].map(({ id }) => id);
   }
 
   /**

@@ -37,7 +37,7 @@ export function passwordLogIn(
     if (person === undefined || !proof.ok) return invalidCredentials(proof.ok ? "unknown" : proof.reason, person?.id);
     await upkeep.after(person, proof, { callers }, time);
     const methods = only("pwd", host.runtime.clock.now());
-    return gate.enter(exchange, { person, methods, remember, deliver, passwordId: proof.credential.id });
+    return gate.enter(exchange, { person, methods, remember, deliver, restsOn: [proof.credential.id] });
   }
   return route({ method: "POST", path: "/login", body, access: "anyone", page: "login", handle });
 }

@@ -61,7 +61,8 @@ export class Completion {
     if ("code" in made) return made;
     this.#registrations.clearCookie(req, res);
     const methods = only("pwd", host.runtime.clock.now());
-    return gate.enter(exchange, { person: made, methods, ...arrival });
+    // The person has just been made, with this password.
+    return gate.enter(exchange, { person: made, methods, ...arrival, restsOn: [] });
   }
 
   async #make(

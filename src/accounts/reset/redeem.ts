@@ -35,7 +35,7 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
 
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
-    const { token, password, revokeKeys, remember, deliver } = exchange.body;
+    const { token, revokeKeys, remember, deliver } = exchange.body;
     const undeliverable = gate.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
     const name = tokenHash(token);
@@ -44,17 +44,16 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     const person = await time.besides(() => users.findById(link.ownerId));
     if (person === undefined || person.isDisabled) return ENDED;
     const own = await gate.credentialsOf(person.id, time);
-    const made = await time.besides(() => maker.newPasswordData(person, password, own, [stateOf(req).address(req)]));
+    const made = await time.besides(() =>
+      maker.newPasswordData(person, exchange.body.password, own, [stateOf(req).address(req)]),
+    );
     if (!made.ok) return passwordRefused(made.reasons, person.id);
 
     const end = (): ReturnType<typeof compromise.end> =>
       compromise.end(person.id, { reason: "password-reset", revokeKeys });
     const now = runtime.clock.now();
-    const change = {
-      remove: [link.id],
-      removeKinds: ENDS_WITH_PASSWORD,
-      insert: [passwordCredential(person.id, made.data, now)],
-    };
+    const password = passwordCredential(person.id, made.data, now);
+    const change = { remove: [link.id], removeKinds: ENDS_WITH_PASSWORD, insert: [password] };
     // Before the link is spent: when a store fails here, the same call can be made again.
     // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
     // The browser keeps its cookies: one of them may be that of the log-in that begins here.
@@ -83,7 +82,8 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     await time.besides(() => end().catch(() => undefined));
     notices.send({ kind: "password-changed", user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
     await limits.forgetReset(req, resetAccount(person.id));
-    return gate.enter(exchange, { person, methods: only("pwd", runtime.clock.now()), remember, deliver });
+    const methods = only("pwd", runtime.clock.now());
+    return gate.enter(exchange, { person, methods, remember, deliver, restsOn: [password.id] });
   }
 
   return route({

@@ -2,11 +2,13 @@ import { describe, expect, test } from "vitest";
 import type { CredentialStore } from "portcullis";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { accountsApp, PASSWORD, person } from "../support/app.js";
+import { Authenticator, enrol } from "../support/authenticator.js";
+import { resetToken } from "../support/links.js";
 
 const NEW_PASSWORD = "another battery horse staple";
 
-/** A store whose reading of all of a person's credentials waits, with what it has read, while `isHeld`. */
-function heldStore(): {
+/** A store of which one method waits when it has done its work, once it was called as often as `hold` says. */
+function heldStore(method: "listOf" | "change" = "listOf"): {
   readonly store: CredentialStore;
   hold(after: number): void;
   readonly isWaiting: Promise<void>;
@@ -18,16 +20,17 @@ function heldStore(): {
   let waiting = (): void => undefined;
   const isWaiting = new Promise<void>((resolve) => (waiting = resolve));
   const released = new Promise<void>((resolve) => (release = resolve));
-  const listOf = inner.listOf.bind(inner);
-  inner.listOf = async (ownerId) => {
-    const found = await listOf(ownerId);
+  const wait = async <T>(done: T): Promise<T> => {
     left -= 1;
     if (left === 0) {
       waiting();
       await released;
     }
-    return found;
+    return done;
   };
+  const [listOf, change] = [inner.listOf.bind(inner), inner.change.bind(inner)];
+  if (method === "listOf") inner.listOf = async (...args) => wait(await listOf(...args));
+  else inner.change = async (...args) => wait(await change(...args));
   return { store: inner, hold: (after) => void (left = after), isWaiting, release: () => release() };
 }
 
@@ -69,5 +72,67 @@ describe("a log-in with a password that is changed meanwhile", () => {
     held.release();
     expect((await entering).status).toBe(200);
     expect((await ada.get("/me")).status).toBe(200);
+  });
+});
+
+describe("a log-in that goes on while the password is changed", () => {
+  test.each(["session", "tokens"] as const)("with a code of the factor makes no %s that works", async (deliver) => {
+    const held = heldStore();
+    const app = await accountsApp({ stores: { credentials: held.store }, storeTimeoutMs: 5000 });
+    await person(app);
+    const ada = app.client();
+    await ada.logIn();
+    const { authenticator } = await enrol(app, ada);
+    const thief = app.client();
+    const { pending } = (await thief.logIn("ada", PASSWORD, { deliver })).json() as { pending?: string };
+    held.hold(1);
+    const proof = { method: "totp", code: authenticator.code(app.clock.now()) };
+    const entering = thief.post("/account/login/factor", { ...proof, ...(pending === undefined ? {} : { pending }) });
+    await held.isWaiting;
+    held.hold(Infinity);
+    await app.accounts.passwords.set("id-ada", NEW_PASSWORD);
+    held.release();
+    const { status, json } = await entering;
+    expect([status, (json() as { code?: string }).code]).toEqual([401, "invalid-credentials"]);
+    expect((await thief.get("/me")).status).toBe(401);
+  });
+
+  test("with a factor that it sets up makes no session that works", async () => {
+    const held = heldStore();
+    const app = await accountsApp({
+      stores: { credentials: held.store },
+      storeTimeoutMs: 5000,
+      factors: { required: () => true },
+    });
+    await person(app);
+    const thief = app.client();
+    await thief.logIn();
+    const { secret } = (await thief.post("/account/totp", {})).json() as { secret: string };
+    held.hold(1);
+    const code = new Authenticator(secret).code(app.clock.now());
+    const entering = thief.post("/account/totp/confirm", { code });
+    await held.isWaiting;
+    held.hold(Infinity);
+    await app.accounts.passwords.set("id-ada", NEW_PASSWORD);
+    held.release();
+    expect((await entering).status).toBe(401);
+    expect((await thief.get("/me")).status).toBe(401);
+    expect(await app.accounts.factors.list("id-ada"), "a factor of someone who has lost the account").toEqual([]);
+  });
+
+  test("with a link makes no session that works", async () => {
+    const held = heldStore("change");
+    const app = await accountsApp({ stores: { credentials: held.store }, storeTimeoutMs: 5000 });
+    await person(app);
+    const thief = app.client();
+    const token = await resetToken(app);
+    held.hold(1);
+    const entering = thief.post("/account/password/reset", { token, password: "password of the thief" });
+    await held.isWaiting;
+    held.hold(Infinity);
+    await app.accounts.passwords.set("id-ada", NEW_PASSWORD);
+    held.release();
+    expect((await entering).status).toBe(401);
+    expect((await thief.get("/me")).status).toBe(401);
   });
 });
