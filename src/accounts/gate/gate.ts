@@ -279,10 +279,8 @@ export class Gate {
     if (deliver === "tokens") {
       if (jwt === undefined) return NO_TOKENS;
       const tokens = await jwt.issue(id, { scopes, roles, methods, ...label });
-      if (this.#stampOf(await this.credentialsOf(id, time)) !== stamp) {
-        await jwt.revokeFamily(tokens.refreshToken);
+      if (!(await this.#holds(id, stamp, time, () => jwt.revokeFamily(tokens.refreshToken))))
         return invalidCredentials("changed-meanwhile", id);
-      }
       stateIn(req)?.onLogIn?.();
       return { status: 200, body: { status: "done", ...tokens }, next: "after-login" };
     }
@@ -290,12 +288,26 @@ export class Gate {
     const { rememberSeconds } = this.#settings;
     await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
-    if (this.#stampOf(await this.credentialsOf(id, time)) !== stamp) {
-      await session.logOut(req, res, { clearSiteData: false });
+    if (!(await this.#holds(id, stamp, time, () => session.logOut(req, res, { clearSiteData: false }))))
       return invalidCredentials("changed-meanwhile", id);
-    }
     for (const arrived of this.#arrived) await arrived(exchange, person);
     return DONE;
+  }
+
+  /**
+   * Whether a person's credentials are what they were when the gate decided.
+   *
+   * @param undo ends what was made, when they are not, or when the store does not say
+   * @throws StoreUnavailableError (rejects)
+   */
+  async #holds(id: string, stamp: string, time: StoreTime, undo: () => Promise<unknown>): Promise<boolean> {
+    let isSame = false;
+    try {
+      isSame = this.#stampOf(await this.credentialsOf(id, time)) === stamp;
+    } finally {
+      if (!isSame) await undo();
+    }
+    return isSame;
   }
 
   async #owe(
