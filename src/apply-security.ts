@@ -310,6 +310,7 @@ export function applySecurity(
     jwt,
     apiKeys,
     limits: stores.limits,
+    isInForce,
     accountStores: () => stores.accounts(),
     loginCounters,
     add(module) {

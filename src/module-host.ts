@@ -1,3 +1,4 @@
+import type { Request } from "express";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { Runtime } from "./core/runtime.js";
@@ -35,6 +36,8 @@ export interface ModuleHost {
   readonly jwt: JwtManager | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly limits: RateLimitStore;
+  /** Whether the session or the token of a request is in force still, in any process. Never rejects. */
+  isInForce(req: Request): Promise<boolean>;
   /** Opens the stores of accounts. */
   accountStores(): AccountStores;
   /** The counters of log-ins, which `loginGuard` uses too. */

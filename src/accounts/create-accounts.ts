@@ -156,7 +156,7 @@ export function createAccounts(
   warnOfLoss(stores, runtime.debug);
   const routes = parts.flatMap((part) => part.routes);
   return Object.freeze({
-    routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock)),
+    routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock), host.isInForce),
     passwords: passwords.api,
     factors: secondFactor.api,
     requireFresh: stepUp.requireFresh,

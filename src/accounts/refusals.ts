@@ -29,6 +29,9 @@ export const NO_PENDING: Refusal = Object.freeze({
 /** A request without a session or a token of a person. */
 export const NOT_LOGGED_IN: Refusal = Object.freeze({ code: "missing-credentials", reason: "none", headers: HEADERS });
 
+/** A request whose session or token was ended after it had begun. */
+export const SESSION_ENDED: Refusal = Object.freeze({ ...NOT_LOGGED_IN, reason: "session-ended" });
+
 /** A credential of a program, or of someone who acts for another, changes nothing in an account. */
 export const NOT_IN_PERSON: Refusal = Object.freeze({
   code: "insufficient-scope",

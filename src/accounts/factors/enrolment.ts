@@ -10,7 +10,7 @@ import type { AccountsContext } from "../context.js";
 import type { Resumed } from "../gate/gate.js";
 import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
-import { invalidCredentials, NO_PENDING, NOT_IN_PERSON } from "../refusals.js";
+import { invalidCredentials, NO_PENDING, NOT_IN_PERSON, SESSION_ENDED } from "../refusals.js";
 import { newId } from "../secrets.js";
 import { SessionEndedError } from "../../session/errors.js";
 import type { Person } from "../types.js";
@@ -83,7 +83,8 @@ export function totpEnrolment(context: AccountsContext): {
     if (refusal !== undefined) return refusal;
     const person = await personOf(context, req);
     if ("code" in person) return person;
-    return { person, credentials: await gate.credentialsOf(person.id, exchange.time) };
+    const held = await gate.credentialsOf(person.id, exchange.time);
+    return (await host.isInForce(req)) ? { person, credentials: held } : SESSION_ENDED;
   }
 
   async function start(exchange: Exchange<z.output<typeof startBody>>): Promise<Reply> {

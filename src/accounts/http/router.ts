@@ -10,7 +10,7 @@ import { HashUnavailableError } from "../../api-key/keys/hash-queue.js";
 import { SessionEndedError } from "../../session/errors.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import { AccountDisabledError } from "../gate/gate.js";
-import { invalidCredentials, NOT_LOGGED_IN } from "../refusals.js";
+import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
 import { isToken } from "../secrets.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import { UsersUnavailableError } from "../users.js";
@@ -26,6 +26,9 @@ const NO_FIELDS = z.strictObject({});
 /** Whether a request may use a route that needs a person. */
 export type Admit = (req: Request, access: Route["access"]) => Refusal | undefined;
 
+/** Whether what the request has proved is in force still. Never rejects. */
+export type IsInForce = (req: Request) => Promise<boolean>;
+
 /**
  * Makes the router of a table of routes: reads the body, checks who calls, and answers a form with a page and a program
  * with JSON. What is not in the table goes on to the app.
@@ -35,6 +38,7 @@ export function accountsRouter(
   settings: ResolvedAccountsSettings,
   runtime: Runtime,
   admit: Admit,
+  isInForce: IsInForce,
 ): Router {
   const router = express.Router();
   const place = placeOf(settings.mountPath);
@@ -69,8 +73,7 @@ export function accountsRouter(
           body: parsed.data as never,
           time: new StoreTime(settings.storeTimeoutMs),
         };
-        one
-          .handle(exchange)
+        handled(one, exchange)
           .catch(refusalOfError)
           .then((reply) => answer(req, res, one, reply, settings))
           .catch(next);
@@ -78,6 +81,13 @@ export function accountsRouter(
     );
   }
   return router;
+
+  /** A body may be sent slowly, until a reset has ended the session that its head came with. */
+  async function handled(one: Route, exchange: Exchange<never>): Promise<Reply> {
+    const mayHaveEnded = one.access !== "anyone" && one.method !== "GET";
+    if (mayHaveEnded && !(await isInForce(exchange.req))) return SESSION_ENDED;
+    return one.handle(exchange);
+  }
 }
 
 /** Names our fields, never what was sent in or beside them. */
@@ -141,7 +151,7 @@ function refusalOfError(error: unknown): Refusal {
     return { code: "store-unavailable", reason: "users", headers: RETRY_SOON, event: false };
   if (error instanceof FactorRequiredError) return { code: "factor-required", reason: "gate" };
   if (error instanceof AccountDisabledError) return invalidCredentials("disabled");
-  if (error instanceof SessionEndedError) return { ...NOT_LOGGED_IN, reason: "session-ended" };
+  if (error instanceof SessionEndedError) return SESSION_ENDED;
   const { code } = (error ?? {}) as { readonly code?: unknown };
   // Of the stores of accounts, of sessions or of tokens; each has announced it.
   if (code === "PORTCULLIS_STORE_UNAVAILABLE" || code === "store-unavailable")
