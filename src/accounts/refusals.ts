@@ -50,6 +50,14 @@ export function linkEnded(reason: string, event?: Refusal["event"]): Refusal {
   };
 }
 
+/** A new password that another request was faster than. */
+export const CHANGED_MEANWHILE: Refusal = Object.freeze({
+  code: "conflict",
+  reason: "password-changed-meanwhile",
+  detail: "Another request has changed the password or the second factor. Try again.",
+  event: "authn_password_change_fail",
+});
+
 /** A new password against the rules. @param reasons words for programs and pages */
 export function passwordRefused(reasons: readonly string[], subject?: string): Refusal {
   return {

@@ -5,7 +5,7 @@ import type { Person } from "../types.js";
 import { PasswordRefusedError } from "./errors.js";
 import { hashForm } from "./hash-forms.js";
 import { loadBcrypt } from "./load-bcrypt.js";
-import { passwordCredential, type PasswordData, type PasswordMaker } from "./new-password.js";
+import { type NewPassword, passwordCredential, type PasswordMaker } from "./new-password.js";
 import type { PasswordCheck } from "./policy.js";
 import type { PasswordFailure, PasswordProver } from "./prover.js";
 import { ENDS_WITH_PASSWORD, PASSWORD_KIND, passwordData } from "./record.js";
@@ -26,7 +26,8 @@ export interface AccountPasswords {
    * and, with `onCompromise: "everything"`, API keys.
    *
    * @throws PasswordRefusedError (rejects) when the rules do not allow it; beside a second factor a shorter one will do
-   * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id
+   * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id, or the second factor beside
+   * which it is short has changed meanwhile; call it again then
    * @throws StoreUnavailableError (rejects) @throws UsersUnavailableError (rejects)
    * @throws HashUnavailableError (rejects) when too many passwords are hashed
    */
@@ -70,6 +71,8 @@ export interface AccountPasswords {
   import(id: string | number, hash: string): Promise<boolean>;
 }
 
+type MadePassword = Extract<NewPassword, { readonly ok: true }>;
+
 /** What `passwords` of accounts does. */
 export function passwordsApi(
   context: AccountsContext,
@@ -86,13 +89,15 @@ export function passwordsApi(
   }
 
   /** Replaces the password and ends what it opened. Returns whether there was one. */
-  async function replace(id: string, data: PasswordData | undefined, reason: string): Promise<boolean> {
+  async function replace(id: string, made: MadePassword | undefined, reason: string): Promise<boolean> {
     const before = await gate.credentialsOf(id);
     const hadPassword = before.some(({ kind }) => kind === PASSWORD_KIND);
-    if (!hadPassword && data === undefined) return false;
-    const insert = data === undefined ? [] : [passwordCredential(id, data, clock.now())];
+    if (!hadPassword && made === undefined) return false;
+    const insert = made === undefined ? [] : [passwordCredential(id, made.data, clock.now())];
+    const change = { removeKinds: ENDS_WITH_PASSWORD, update: made?.update ?? [], insert };
     if (hadPassword) await compromise.end(id, { reason });
-    await credentials.write((store, call) => store.change(id, { removeKinds: ENDS_WITH_PASSWORD, insert }, call), id);
+    if (!(await credentials.write((store, call) => store.change(id, change, call), id)))
+      throw new InvalidInputError("passwords.set: the person's factors have changed meanwhile. Call it again.");
     events.emit("authn_password_change", () => ({ source: "accounts", reason, subject: id }));
     // For a log-in in between. Its store has announced a failure, and what it accepted is repeated until it holds.
     if (hadPassword) await compromise.end(id, { reason }).catch(() => undefined);
@@ -105,7 +110,7 @@ export function passwordsApi(
       const own = await gate.credentialsOf(person.id);
       const made = await parts.maker.newPasswordData(person, checkedText("set", password), own, []);
       if (!made.ok) throw new PasswordRefusedError(made.reasons);
-      await replace(person.id, made.data, "password-set");
+      await replace(person.id, made, "password-set");
     },
 
     async verify(given: string | number, password: string) {

@@ -8,7 +8,7 @@ import type { StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
 import { passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
-import { invalidCredentials, NOT_IN_PERSON, NOT_LOGGED_IN } from "../refusals.js";
+import { CHANGED_MEANWHILE, invalidCredentials, NOT_IN_PERSON, NOT_LOGGED_IN } from "../refusals.js";
 import { isFresh } from "../step-up/decide.js";
 import type { Person } from "../types.js";
 import type { TrustedDevices } from "./devices.js";
@@ -28,12 +28,6 @@ const body = z.strictObject({
 type Change = Exchange<z.output<typeof body>>;
 
 const STALE: Refusal = { code: "reauthentication-required", reason: "stale", event: "authn_password_change_fail" };
-const CHANGED_MEANWHILE: Refusal = {
-  code: "conflict",
-  reason: "password-changed-meanwhile",
-  detail: "The password has been changed by another request.",
-  event: "authn_password_change_fail",
-};
 
 /** `POST /password`: a person changes their password. The one so far proves who they are, as at a log-in. */
 export function passwordChange(
@@ -110,6 +104,7 @@ export function passwordChange(
           {
             remove: password === undefined ? [] : [password.id],
             removeKinds: ENDS_WITH_PASSWORD.filter((kind) => kind !== PASSWORD_KIND),
+            update: made.update,
             insert: [passwordCredential(id, made.data, now)],
           },
           call,

@@ -1,4 +1,4 @@
-import type { StoredCredential } from "../../stores/contracts.js";
+import type { CredentialUpdate, StoredCredential } from "../../stores/contracts.js";
 import type { JsonValue } from "../../stores/json.js";
 import type { Gate } from "../gate/gate.js";
 import { newId } from "../secrets.js";
@@ -13,7 +13,12 @@ export type PasswordData = Readonly<Record<string, JsonValue>>;
 
 /** A new password, ready to be stored; or why it cannot be used, as words for `password-refused`. */
 export type NewPassword =
-  | { readonly ok: true; readonly data: PasswordData }
+  | {
+      readonly ok: true;
+      readonly data: PasswordData;
+      /** For the change that stores it: a short one is stored only while the second factor that allows it is there. */
+      readonly update: readonly CredentialUpdate[];
+    }
   | { readonly ok: false; readonly reasons: readonly PasswordReason[] };
 
 /** Makes and compares passwords. Its work calls no store: put it into `time.besides`. */
@@ -43,11 +48,16 @@ export interface PasswordMaker {
 export function passwordMaker(rules: PasswordRules, hasher: PasswordHasher, gate: Gate): PasswordMaker {
   return {
     async newPasswordData(owner, typed, credentials, callers) {
-      const { ok, reasons, plain, breach } = await rules.check(typed, owner, hasSecondFactor(gate, credentials));
+      const factor = secondFactorOf(gate, credentials);
+      const { ok, reasons, plain, breach } = await rules.check(typed, owner, factor !== undefined);
       if (!ok || plain === undefined) return { ok: false, reasons };
       const made = await hasher.hash(plain, { callers });
       const isLong = rules.isLong(plain.text);
-      return { ok: true, data: passwordData({ ...made, isLong, breach: breach === "clean" ? undefined : breach }) };
+      return {
+        ok: true,
+        data: passwordData({ ...made, isLong, breach: breach === "clean" ? undefined : breach }),
+        update: isLong || factor === undefined ? [] : [{ id: factor.id, version: factor.version }],
+      };
     },
     async matches(data, typed, callers) {
       const plain = readPassword(typed);
@@ -58,9 +68,9 @@ export function passwordMaker(rules: PasswordRules, hasher: PasswordHasher, gate
   };
 }
 
-/** Whether these credentials have a second factor that can be proved; recovery codes alone are none. */
-export function hasSecondFactor({ factors }: Gate, credentials: readonly StoredCredential[]): boolean {
-  return factors.some(({ isFactor, usable }) => isFactor && usable(credentials).length > 0);
+/** A second factor among these credentials that can be proved; recovery codes alone are none. */
+function secondFactorOf({ factors }: Gate, credentials: readonly StoredCredential[]): StoredCredential | undefined {
+  return factors.flatMap(({ isFactor, usable }) => (isFactor ? usable(credentials) : []))[0];
 }
 
 /**

@@ -9,7 +9,7 @@ import { isLive } from "../links.js";
 import type { MailLimits } from "../mail-limits.js";
 import { passwordCredential, type PasswordMaker } from "../passwords/new-password.js";
 import { ENDS_WITH_PASSWORD, RESET_KIND } from "../passwords/record.js";
-import { linkEnded, passwordRefused } from "../refusals.js";
+import { CHANGED_MEANWHILE, linkEnded, passwordRefused } from "../refusals.js";
 import { tokenHash } from "../secrets.js";
 import { resetAccount } from "./forgot.js";
 
@@ -53,7 +53,7 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
       compromise.end(person.id, { reason: "password-reset", revokeKeys });
     const now = runtime.clock.now();
     const password = passwordCredential(person.id, made.data, now);
-    const change = { remove: [link.id], removeKinds: ENDS_WITH_PASSWORD, insert: [password] };
+    const change = { remove: [link.id], removeKinds: ENDS_WITH_PASSWORD, update: made.update, insert: [password] };
     // Before the link is spent: when a store fails here, the same call can be made again.
     // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
     // The browser keeps its cookies: one of them may be that of the log-in that begins here.
@@ -69,7 +69,10 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
         if (late !== false) end().catch(() => undefined);
       },
     );
-    if (!isDone) return ENDED;
+    if (!isDone) {
+      const left = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
+      return left === undefined ? ENDED : CHANGED_MEANWHILE;
+    }
 
     const facts = requestContext(req);
     runtime.events.emit("authn_password_change", () => ({

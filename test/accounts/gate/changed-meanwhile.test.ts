@@ -1,38 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { CredentialStore } from "portcullis";
-import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { accountsApp, PASSWORD, person } from "../support/app.js";
 import { Authenticator, enrol } from "../support/authenticator.js";
+import { heldStore } from "../support/held-store.js";
 import { resetToken } from "../support/links.js";
 
 const NEW_PASSWORD = "another battery horse staple";
-
-/** A store of which one method waits when it has done its work, once it was called as often as `hold` says. */
-function heldStore(method: "listOf" | "change" = "listOf"): {
-  readonly store: CredentialStore;
-  hold(after: number): void;
-  readonly isWaiting: Promise<void>;
-  release(): void;
-} {
-  const inner = new MemoryCredentialStore();
-  let left = Infinity;
-  let release = (): void => undefined;
-  let waiting = (): void => undefined;
-  const isWaiting = new Promise<void>((resolve) => (waiting = resolve));
-  const released = new Promise<void>((resolve) => (release = resolve));
-  const wait = async <T>(done: T): Promise<T> => {
-    left -= 1;
-    if (left === 0) {
-      waiting();
-      await released;
-    }
-    return done;
-  };
-  const [listOf, change] = [inner.listOf.bind(inner), inner.change.bind(inner)];
-  if (method === "listOf") inner.listOf = async (...args) => wait(await listOf(...args));
-  else inner.change = async (...args) => wait(await change(...args));
-  return { store: inner, hold: (after) => void (left = after), isWaiting, release: () => release() };
-}
 
 describe("a log-in with a password that is changed meanwhile", () => {
   // The gate reads the credentials when it decides, `logIn` asks it once more, and it reads them again in the end.
