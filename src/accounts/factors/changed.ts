@@ -1,8 +1,10 @@
 import { requestContext } from "../../core/request-events.js";
 import type { Request } from "express";
+import { SessionEndedError } from "../../session/errors.js";
 import type { Principal } from "../../core/principal.js";
 import type { AccountsContext } from "../context.js";
 import type { LivingKey } from "../compromise.js";
+import { isStoreFailure } from "../store-failure.js";
 import type { AccountNotice, Person } from "../types.js";
 
 /** A change of a person's factors, which has been made. */
@@ -33,5 +35,22 @@ export async function factorsChanged(
     apiKeys = await compromise.end(person.id, { keep, reason: kind });
   } finally {
     notices.send({ kind, user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
+  }
+}
+
+/**
+ * Runs what follows a change that has been made. A store that is late, or a session that ended meanwhile, does not make
+ * the change look refused, nor take the codes away that are shown once: what a revocation marked holds and is repeated, and
+ * its guard has announced it.
+ *
+ * @returns whether it was done in time
+ */
+export async function evenIfLate(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!isStoreFailure(error) && !(error instanceof SessionEndedError)) throw error;
+    return false;
   }
 }

@@ -12,19 +12,16 @@ import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
 import { invalidCredentials, NO_PENDING, NOT_IN_PERSON, SESSION_ENDED } from "../refusals.js";
 import { newId } from "../secrets.js";
-import { SessionEndedError } from "../../session/errors.js";
 import type { Person } from "../types.js";
 import { base32 } from "./base32.js";
-import { factorsChanged } from "./changed.js";
+import { evenIfLate, factorsChanged } from "./changed.js";
 import { DIGITS, matchingStep, readCode, STEP_SECONDS } from "./one-time-code.js";
-import { PASSWORD_KIND } from "../passwords/record.js";
+import { ENROLMENT_KIND, PASSWORD_KIND } from "../passwords/record.js";
 import { personOf } from "./person-of.js";
 import { newRecoveryCodes } from "./recovery-codes.js";
 import { showCodes } from "./shown-codes.js";
 import { openTotp, sealTotp, TOTP } from "./totp.js";
 
-/** An authenticator app that is being set up: one for a person, so its name is their id. It proves nothing. */
-const ENROLMENT = "totp-enrolment";
 const LIFE_MS = 600_000;
 /** RFC 4226 section 4 recommends 160 bits. */
 const SECRET_BYTES = 20;
@@ -98,7 +95,7 @@ export function totpEnrolment(context: AccountsContext): {
     const entry: StoredCredential = {
       id: factorId,
       ownerId: id,
-      kind: ENROLMENT,
+      kind: ENROLMENT_KIND,
       name: id,
       data: {
         secret: sealTotp(context, secret, id, factorId),
@@ -112,7 +109,7 @@ export function totpEnrolment(context: AccountsContext): {
       failures: 0,
       version: 0,
     };
-    const change = { removeKinds: [ENROLMENT], insert: [entry] };
+    const change = { removeKinds: [ENROLMENT_KIND], insert: [entry] };
     await credentials.write((store, call) => store.change(id, change, call), id, time);
     return { status: 200, body: { ...shown(login, secret) }, next: "enrol" };
   }
@@ -133,7 +130,7 @@ export function totpEnrolment(context: AccountsContext): {
   }
 
   async function openEnrolmentOf(personId: string, time: StoreTime): Promise<StoredCredential | undefined> {
-    const found = await credentials.read((store) => store.find(ENROLMENT, personId), personId, time);
+    const found = await credentials.read((store) => store.find(ENROLMENT_KIND, personId), personId, time);
     return found === undefined || (found.expiresAt ?? 0) <= clock.now() ? undefined : found;
   }
 
@@ -204,21 +201,6 @@ export function totpEnrolment(context: AccountsContext): {
     }),
   ];
   return { routes, enrolment };
-}
-
-/**
- * The factor is set up, and its codes are shown once, now. So a store that is late, or a session that ended meanwhile,
- * does not take the answer away: what a revocation marked holds and is repeated, and its guard has announced it.
- */
-async function evenIfLate(work: () => Promise<void>): Promise<boolean> {
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    const { code } = (error ?? {}) as { readonly code?: unknown };
-    if (code !== "store-unavailable" && !(error instanceof SessionEndedError)) throw error;
-    return false;
-  }
 }
 
 function issuerOf({ settings }: AccountsContext): string {

@@ -6,7 +6,7 @@ import type { AccountsContext } from "../context.js";
 import type { SecondFactorName } from "../gate/decide.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import type { Person } from "../types.js";
-import { factorsChanged } from "./changed.js";
+import { evenIfLate, factorsChanged } from "./changed.js";
 import { decideRemoval } from "./decide-removal.js";
 import { personOf } from "./person-of.js";
 import type { TotpEnrolment } from "./enrolment.js";
@@ -126,7 +126,7 @@ export function factorManagement(context: AccountsContext): {
     const change = removalOf(found[0].id, all);
     if (!(await credentials.write((store, call) => store.change(person.id, change, call), person.id, time)))
       return CONFLICT;
-    await changed(person, `${found[1]}-removed`, exchange);
+    await evenIfLate(() => changed(person, `${found[1]}-removed`, exchange));
     return { status: 204, next: "account", done: "factor-removed" };
   }
 

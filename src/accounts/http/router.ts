@@ -8,11 +8,13 @@ import { beginState } from "../../core/request-state.js";
 import type { Runtime } from "../../core/runtime.js";
 import { HashUnavailableError } from "../../api-key/keys/hash-queue.js";
 import { SessionEndedError } from "../../session/errors.js";
+import { SessionStoreFullError } from "../../stores/health/store-full.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import { AccountDisabledError } from "../gate/gate.js";
 import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
 import { isToken } from "../secrets.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
+import { isStoreFailure } from "../store-failure.js";
 import { UsersUnavailableError } from "../users.js";
 import { isForm, readBody } from "./body.js";
 import { pathOf, withOutcome } from "./next-page.js";
@@ -152,11 +154,9 @@ function refusalOfError(error: unknown): Refusal {
   if (error instanceof FactorRequiredError) return { code: "factor-required", reason: "gate" };
   if (error instanceof AccountDisabledError) return invalidCredentials("disabled");
   if (error instanceof SessionEndedError) return SESSION_ENDED;
-  const { code } = (error ?? {}) as { readonly code?: unknown };
-  // Of the stores of accounts, of sessions or of tokens; each has announced it.
-  if (code === "PORTCULLIS_STORE_UNAVAILABLE" || code === "store-unavailable")
+  if (isStoreFailure(error))
     return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
-  if (code === "PORTCULLIS_SESSION_STORE_FULL")
+  if (error instanceof SessionStoreFullError)
     return { code: "store-unavailable", reason: "store-full", headers: RETRY_SOON };
   throw error;
 }

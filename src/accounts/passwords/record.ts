@@ -8,8 +8,14 @@ export const DEVICE_KIND = "device";
 /** The kind of the links with which a password is reset. */
 export const RESET_KIND = "password-reset";
 
+/**
+ * The kind of an authenticator app that is being set up: one for a person, so its name is their id. It proves nothing, and
+ * whoever began it knows its secret.
+ */
+export const ENROLMENT_KIND = "totp-enrolment";
+
 /** What ends with a password: what it opened, and what would replace it. */
-export const ENDS_WITH_PASSWORD: readonly string[] = [PASSWORD_KIND, DEVICE_KIND, RESET_KIND];
+export const ENDS_WITH_PASSWORD: readonly string[] = [PASSWORD_KIND, DEVICE_KIND, RESET_KIND, ENROLMENT_KIND];
 
 /** What is stored of a password. */
 export interface StoredPassword {

@@ -84,6 +84,19 @@ describe("POST /totp and /totp/confirm", () => {
     expect(await app.accounts.factors.list("id-ada")).toHaveLength(1);
   });
 
+  test("a started enrolment ends with the password: whoever began it knows the secret", async () => {
+    const app = await accountsApp();
+    await person(app);
+    const [thief, owner] = [app.client(), app.client()];
+    await thief.logIn();
+    const { secret } = (await thief.post("/account/totp", {})).json() as { secret: string };
+    await app.accounts.passwords.set("id-ada", "another battery horse staple");
+    await owner.logIn("ada", "another battery horse staple");
+    const code = new Authenticator(secret).code(app.clock.now());
+    expect((await owner.post("/account/totp/confirm", { code })).status).toBe(401);
+    await enrol(app, owner);
+  });
+
   test("a started enrolment ends after ten minutes, and restarts", async () => {
     const app = await accountsApp({ freshSeconds: 3600 });
     await person(app);

@@ -1,0 +1,46 @@
+import { ManualClock } from "portcullis/testing";
+import { describe, expect, test } from "vitest";
+import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
+import { accountsApp, person } from "../support/app.js";
+import { Authenticator, enrol } from "../support/authenticator.js";
+
+describe("a store of sessions that fails when a factor has been changed", () => {
+  async function loggedIn() {
+    const sessions = new MemorySessionStore({ clock: new ManualClock() });
+    const app = await accountsApp({}, { session: { store: sessions } });
+    await person(app);
+    const browser = app.client();
+    await browser.logIn();
+    const fail = (): void => {
+      const down = (...args: readonly unknown[]): void => (args.at(-1) as (error: Error) => void)(new Error("down"));
+      Object.assign(sessions, { create: down, replace: down, destroy: down });
+    };
+    return { app, browser, fail };
+  }
+
+  test("does not take the recovery codes away", async () => {
+    const { app, browser, fail } = await loggedIn();
+    const { secret } = (await browser.post("/account/totp", {})).json() as { secret: string };
+    fail();
+    const code = new Authenticator(secret).code(app.clock.now());
+    const confirmed = await browser.post("/account/totp/confirm", { code });
+    expect(await app.accounts.factors.list("id-ada")).toHaveLength(1);
+    expect([confirmed.status, confirmed.json()]).toEqual([200, { recoveryCodes: expect.any(Array) as unknown }]);
+    expect((await app.client().logIn()).json()).toMatchObject({ status: "factor-required" });
+  });
+
+  test("does not make a removal look refused, and the other sessions end", async () => {
+    const { app, browser, fail } = await loggedIn();
+    const { authenticator } = await enrol(app, browser);
+    const other = app.client();
+    await other.logIn();
+    const proof = { method: "totp", code: authenticator.code(app.clock.now()) };
+    expect((await other.post("/account/login/factor", proof)).status).toBe(200);
+    const [factor] = await app.accounts.factors.list("id-ada");
+    fail();
+    const removed = await browser.delete(`/account/factors/${factor?.id ?? ""}`);
+    expect(await app.accounts.factors.list("id-ada")).toEqual([]);
+    expect(removed.status).toBe(204);
+    expect((await other.get("/me")).status).toBe(401);
+  });
+});
