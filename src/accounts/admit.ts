@@ -15,8 +15,9 @@ export function admission(settings: ResolvedAccountsSettings, clock: Clock): Adm
     if (principal === undefined) return NOT_LOGGED_IN;
     const isOwn = principal.kind === "session" || (principal.kind === "jwt" && principal.issuer === undefined);
     if (!isOwn) return NOT_IN_PERSON;
+    // Someone who acts for a person sees what the person sees, and changes nothing.
+    if (principal.actor !== undefined && (access === "fresh" || req.method !== "GET")) return NOT_IN_PERSON;
     if (access === "person") return undefined;
-    if (principal.actor !== undefined) return NOT_IN_PERSON;
     return isFresh(principal, policy, clock.now()) ? undefined : staleRefusal(principal, policy, offered);
   };
 }

@@ -1,3 +1,4 @@
+import { logIn } from "portcullis";
 import { describe, expect, test } from "vitest";
 import { accountsApp, person } from "./support/app.js";
 
@@ -86,5 +87,26 @@ describe("POST /logout", () => {
     expect((await program.get("/me", bearer)).status).toBe(200);
     expect((await program.post("/account/logout", undefined, bearer)).status).toBe(204);
     expect((await program.get("/me", bearer)).status).toBe(401);
+  });
+});
+
+describe("someone who acts for a person", () => {
+  test("ends none of the person's sessions", async () => {
+    const app = await accountsApp({}, {}, (to) =>
+      to.post("/act", (req, res, next) => {
+        logIn(req, { id: "id-ada", actor: { id: "id-admin" } }).then(() => res.end(), next);
+      }),
+    );
+    await person(app);
+    await person(app, "admin");
+    const [ada, admin] = [app.client(), app.client()];
+    await ada.logIn();
+    await admin.logIn("admin");
+    expect((await admin.post("/act")).status).toBe(200);
+    expect((await admin.get("/me")).json()).toMatchObject({ id: "id-ada", actor: { id: "id-admin" } });
+    const { sessions } = (await ada.get("/account/sessions")).json() as Listed;
+    const own = sessions.find(({ isCurrent }) => isCurrent)?.handle ?? "";
+    expect((await admin.delete(`/account/sessions/${own}`)).status).toBe(403);
+    expect((await ada.get("/me")).status).toBe(200);
   });
 });

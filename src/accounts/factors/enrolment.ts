@@ -10,7 +10,7 @@ import type { AccountsContext } from "../context.js";
 import type { Resumed } from "../gate/gate.js";
 import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
-import { invalidCredentials, NO_PENDING, NOT_IN_PERSON, SESSION_ENDED } from "../refusals.js";
+import { invalidCredentials, NO_PENDING, SESSION_ENDED } from "../refusals.js";
 import { newId } from "../secrets.js";
 import type { Person } from "../types.js";
 import { base32 } from "./base32.js";
@@ -76,7 +76,7 @@ export function totpEnrolment(context: AccountsContext): {
     const resumed = await gate.resume(exchange, pending, "enrolment");
     if (!("code" in resumed)) return { person: resumed.person, credentials: resumed.credentials, resumed };
     if (pending !== undefined || req.principal === undefined) return resumed;
-    const refusal = admit(req, access) ?? (req.principal.actor === undefined ? undefined : NOT_IN_PERSON);
+    const refusal = admit(req, access);
     if (refusal !== undefined) return refusal;
     const person = await personOf(context, req);
     if ("code" in person) return person;

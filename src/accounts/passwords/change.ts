@@ -8,7 +8,7 @@ import type { StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
 import { passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
-import { CHANGED_MEANWHILE, invalidCredentials, NOT_IN_PERSON, NOT_LOGGED_IN } from "../refusals.js";
+import { CHANGED_MEANWHILE, invalidCredentials, NOT_LOGGED_IN } from "../refusals.js";
 import { isFresh } from "../step-up/decide.js";
 import type { Person } from "../types.js";
 import type { TrustedDevices } from "./devices.js";
@@ -40,7 +40,6 @@ export function passwordChange(
   async function handle(exchange: Change): Promise<Reply> {
     const { principal } = exchange.req;
     if (principal === undefined) return NOT_LOGGED_IN;
-    if (principal.actor !== undefined) return NOT_IN_PERSON;
     const person = await users.findById(principal.id);
     if (person === undefined || person.isDisabled) return invalidCredentials("disabled", principal.id);
     const own = await gate.credentialsOf(person.id, exchange.time);

@@ -8,7 +8,7 @@ import { proveFactor } from "../factors/prove.js";
 import { codeField, passwordField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import type { ProvePassword } from "../passwords/prove-again.js";
-import { NOT_IN_PERSON, NOT_LOGGED_IN } from "../refusals.js";
+import { NOT_LOGGED_IN } from "../refusals.js";
 import { offeredMethods, staleRefusal } from "./stale.js";
 
 const NO_PROOF: Refusal = Object.freeze({
@@ -58,7 +58,6 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
   async function handle(exchange: Exchange<Body>): Promise<Reply> {
     const { principal } = exchange.req;
     if (principal === undefined) return NOT_LOGGED_IN;
-    if (principal.actor !== undefined) return NOT_IN_PERSON;
     // What a token says of its log-in does not change: its holder logs in again.
     if (principal.kind !== "session")
       return {
