@@ -78,7 +78,7 @@ export function totpEnrolment(context: AccountsContext): {
     if (pending !== undefined || req.principal === undefined) return resumed;
     const refusal = admit(req, access);
     if (refusal !== undefined) return refusal;
-    const person = await personOf(context, req);
+    const person = await personOf(context, exchange);
     if ("code" in person) return person;
     const held = await gate.credentialsOf(person.id, exchange.time);
     return (await host.isInForce(req)) ? { person, credentials: held } : SESSION_ENDED;

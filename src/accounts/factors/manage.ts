@@ -111,7 +111,7 @@ export function factorManagement(context: AccountsContext): {
 
   async function remove(exchange: Exchange): Promise<Reply> {
     const { req, time } = exchange;
-    const person = await personOf(context, req);
+    const person = await personOf(context, exchange);
     if ("code" in person) return person;
     const all = await gate.credentialsOf(person.id, time);
     const own = factorsAmong(all);
@@ -119,7 +119,7 @@ export function factorManagement(context: AccountsContext): {
     if (found === undefined) return NO_SUCH_FACTOR;
     const verdict = decideRemoval({
       isLast: own.length === 1,
-      isRequired: await gate.isRequired(person),
+      isRequired: await time.besides(() => gate.isRequired(person)),
       credentials: all,
     });
     if (verdict !== "removed") return { code: verdict, reason: found[1] };
@@ -130,8 +130,9 @@ export function factorManagement(context: AccountsContext): {
     return { status: 204, next: "account", done: "factor-removed" };
   }
 
-  async function makeCodes({ req, time }: Exchange): Promise<Reply> {
-    const person = await personOf(context, req);
+  async function makeCodes(exchange: Exchange): Promise<Reply> {
+    const { req, time } = exchange;
+    const person = await personOf(context, exchange);
     if ("code" in person) return person;
     const own = factorsAmong(await gate.credentialsOf(person.id, time));
     if (own.length === 0) return NO_FACTOR;

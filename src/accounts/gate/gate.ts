@@ -159,7 +159,8 @@ export class Gate {
     const present = new Set(credentials.map(({ id }) => id));
     if (!arrival.restsOn.every((id) => present.has(id))) return invalidCredentials("changed-meanwhile", person.id);
     const stamp = this.#stampOf(credentials);
-    const verdict = decideGate(arrival.methods, await this.standingOf(person, credentials));
+    const standing = await exchange.time.besides(() => this.standingOf(person, credentials));
+    const verdict = decideGate(arrival.methods, standing);
     if (verdict.verdict === "done") return this.#deliver(exchange, arrival, stamp);
     const owed = await this.#owe(exchange, arrival, verdict, stamp);
     // The password was right, so it counts neither as a failure nor against its owner.
@@ -184,7 +185,7 @@ export class Gate {
   async #find(req: Request, given: string | undefined, time: StoreTime): Promise<Resumed | undefined> {
     const pending = await this.#pending.find(req, given, time);
     if (pending === undefined) return undefined;
-    const person = await this.#users.findById(pending.personId);
+    const person = await time.besides(() => this.#users.findById(pending.personId));
     if (person === undefined || person.isDisabled) return undefined;
     const credentials = await this.credentialsOf(person.id, time);
     // A reset, say, has changed what the person has since.
@@ -233,20 +234,15 @@ export class Gate {
    *
    * @throws SessionEndedError (rejects) when the session has ended meanwhile
    */
-  async renew({ req }: Exchange, person: Person, methods: readonly AuthenticationMethod[]): Promise<void> {
+  async renew({ req, time }: Exchange, person: Person, methods: readonly AuthenticationMethod[]): Promise<void> {
+    const { session } = this.#host;
     const metadata = boundSession(req)?.opened?.metadata;
     const kept = (req.principal?.methods ?? []).filter((one) => !methods.some(({ method }) => method === one.method));
-    await this.#host.session?.logIn(
-      req,
-      {
-        id: person.id,
-        scopes: person.scopes,
-        roles: person.roles,
-        methods: [...kept, ...methods],
-        ...(metadata?.label === undefined ? {} : { label: metadata.label }),
-      },
-      metadata?.maxAgeMs === undefined ? {} : { maxAge: metadata.maxAgeMs / 1000 },
-    );
+    const { id, scopes, roles } = person;
+    const label = metadata?.label === undefined ? {} : { label: metadata.label };
+    const options = metadata?.maxAgeMs === undefined ? {} : { maxAge: metadata.maxAgeMs / 1000 };
+    const who = { id, scopes, roles, methods: [...kept, ...methods], ...label };
+    await time.besides(async () => session?.logIn(req, who, options));
   }
 
   /**
@@ -278,7 +274,7 @@ export class Gate {
     const label = name === undefined ? {} : { label: name };
     if (deliver === "tokens") {
       if (jwt === undefined) return NO_TOKENS;
-      const tokens = await jwt.issue(id, { scopes, roles, methods, ...label });
+      const tokens = await time.besides(() => jwt.issue(id, { scopes, roles, methods, ...label }));
       if (!(await this.#holds(id, stamp, time, () => jwt.revokeFamily(tokens.refreshToken))))
         return invalidCredentials("changed-meanwhile", id);
       stateIn(req)?.onLogIn?.();
@@ -286,7 +282,8 @@ export class Gate {
     }
     if (session === undefined) return NO_SESSIONS;
     const { rememberSeconds } = this.#settings;
-    await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
+    const who = { id, scopes, roles, methods, ...label };
+    await time.besides(() => session.logIn(req, who, remember ? { maxAge: rememberSeconds } : {}));
     this.#pending.clear(req, res);
     if (!(await this.#holds(id, stamp, time, () => session.logOut(req, res, { clearSiteData: false }))))
       return invalidCredentials("changed-meanwhile", id);

@@ -40,7 +40,7 @@ export function passwordChange(
   async function handle(exchange: Change): Promise<Reply> {
     const { principal } = exchange.req;
     if (principal === undefined) return NOT_LOGGED_IN;
-    const person = await users.findById(principal.id);
+    const person = await exchange.time.besides(() => users.findById(principal.id));
     if (person === undefined || person.isDisabled) return invalidCredentials("disabled", principal.id);
     const own = await gate.credentialsOf(person.id, exchange.time);
     const password = own.find(({ kind }) => kind === PASSWORD_KIND);

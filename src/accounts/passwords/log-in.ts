@@ -31,7 +31,7 @@ export function passwordLogIn(
     const state = stateOf(req);
     const limited = await host.loginCounters().attempt(devices.accountOf(req, login), req, res, state);
     if (limited !== undefined) return limited.refusal;
-    const person = await users.findByLogin(login);
+    const person = await time.besides(() => users.findByLogin(login));
     const callers = [state.address(req)];
     const proof = await prover.prove({ person, login, typed: password, req, callers, time });
     if (person === undefined || !proof.ok) return invalidCredentials(proof.ok ? "unknown" : proof.reason, person?.id);

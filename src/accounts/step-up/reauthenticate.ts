@@ -29,11 +29,11 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
   type Body = z.output<typeof body>;
 
   async function prove(exchange: Exchange<Body>): Promise<{ proved: AuthenticationMethod; answer: object } | Refusal> {
-    const { req, body, time } = exchange;
+    const { body, time } = exchange;
     const { password, method, code } = body;
     const isOne = password === undefined ? method !== undefined && code !== undefined : (method ?? code) === undefined;
     if (!isOne) return NO_PROOF;
-    const person = await personOf(context, req);
+    const person = await personOf(context, exchange);
     if ("code" in person) return person;
     if (password !== undefined) {
       const refusal = provePassword === undefined ? NO_PROOF : await provePassword(exchange, person, password);
