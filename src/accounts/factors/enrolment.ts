@@ -12,6 +12,7 @@ import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
 import { invalidCredentials, NO_PENDING, SESSION_ENDED } from "../refusals.js";
 import { newId } from "../secrets.js";
+import { loginOf } from "../sessions/login-of.js";
 import type { Person } from "../types.js";
 import { base32 } from "./base32.js";
 import { evenIfLate, factorsChanged } from "./changed.js";
@@ -50,6 +51,8 @@ interface Enroller {
   readonly person: Person;
   /** What they had before it was seen that their log-in holds. */
   readonly credentials: readonly StoredCredential[];
+  /** Names the log-in, the session or the tokens: what one of them has begun, no other goes on with. */
+  readonly by: string;
   readonly resumed?: Resumed;
 }
 
@@ -74,14 +77,18 @@ export function totpEnrolment(context: AccountsContext): {
   ): Promise<Enroller | Refusal> {
     const { req } = exchange;
     const resumed = await gate.resume(exchange, pending, "enrolment");
-    if (!("code" in resumed)) return { person: resumed.person, credentials: resumed.credentials, resumed };
+    if (!("code" in resumed)) {
+      const { person, credentials: held, pending: logIn } = resumed;
+      return { person, credentials: held, by: logIn.id, resumed };
+    }
     if (pending !== undefined || req.principal === undefined) return resumed;
     const refusal = admit(req, access);
     if (refusal !== undefined) return refusal;
     const person = await personOf(context, exchange);
     if ("code" in person) return person;
     const held = await gate.credentialsOf(person.id, exchange.time);
-    return (await host.isInForce(req)) ? { person, credentials: held } : SESSION_ENDED;
+    if (!(await host.isInForce(req))) return SESSION_ENDED;
+    return { person, credentials: held, by: loginOf(req.principal) };
   }
 
   async function start(exchange: Exchange<z.output<typeof startBody>>): Promise<Reply> {
@@ -99,6 +106,7 @@ export function totpEnrolment(context: AccountsContext): {
       name: id,
       data: {
         secret: sealTotp(context, secret, id, factorId),
+        by: enroller.by,
         ...(body.name === undefined ? {} : { name: body.name }),
       },
       createdAt: now,
@@ -123,15 +131,18 @@ export function totpEnrolment(context: AccountsContext): {
     const time = credentials.time();
     const enroller = await enrollerOf({ req, time }, undefined, "fresh");
     if ("code" in enroller) return undefined;
-    const { id, login } = enroller.person;
-    const begun = await openEnrolmentOf(id, time);
+    const begun = await openEnrolmentOf(enroller, time);
     const secret = begun === undefined ? undefined : openTotp(context, begun);
-    return secret === undefined ? undefined : shown(login, secret);
+    return secret === undefined ? undefined : shown(enroller.person.login, secret);
   }
 
-  async function openEnrolmentOf(personId: string, time: StoreTime): Promise<StoredCredential | undefined> {
-    const found = await credentials.read((store) => store.find(ENROLMENT_KIND, personId), personId, time);
-    return found === undefined || (found.expiresAt ?? 0) <= clock.now() ? undefined : found;
+  /** What this log-in has begun. Another one may know the secret of what it has begun itself. */
+  async function openEnrolmentOf(
+    { person: { id }, by }: Enroller,
+    time: StoreTime,
+  ): Promise<StoredCredential | undefined> {
+    const found = await credentials.read((store) => store.find(ENROLMENT_KIND, id), id, time);
+    return found?.data.by !== by || (found.expiresAt ?? 0) <= clock.now() ? undefined : found;
   }
 
   async function confirm(exchange: Exchange<z.output<typeof confirmBody>>): Promise<Reply> {
@@ -142,7 +153,7 @@ export function totpEnrolment(context: AccountsContext): {
     const passwords = enroller.credentials.filter(({ kind }) => kind === PASSWORD_KIND);
     const wrong = invalidCredentials("wrong-totp", person.id);
     const now = clock.now();
-    const begun = await openEnrolmentOf(person.id, time);
+    const begun = await openEnrolmentOf(enroller, time);
     if (begun === undefined) return wrong;
     const secret = openTotp(context, begun);
     const code = readCode(body.code);
@@ -153,6 +164,7 @@ export function totpEnrolment(context: AccountsContext): {
 
     const confirmed: StoredCredential = {
       ...begun,
+      data: withoutBy(begun.data),
       kind: TOTP,
       confirmedAt: now,
       usedAt: now,
@@ -169,7 +181,15 @@ export function totpEnrolment(context: AccountsContext): {
       update: passwords.map(({ id, version }) => ({ id, version })),
       insert: [confirmed, ...recovery.change.insert],
     };
-    const isDone = await credentials.write((store, call) => store.change(person.id, change, call), person.id, time);
+    const isDone = await credentials.write(
+      (store, call) => store.change(person.id, change, call),
+      person.id,
+      time,
+      // The caller got a failure, and the factor may be there all the same: what was logged in without it must end.
+      (late) => {
+        if (late !== false) context.compromise.end(person.id, { reason: "factor-added" }).catch(() => undefined);
+      },
+    );
     if (!isDone) return wrong;
     const method: AuthenticationMethod = { method: "totp", at: now };
     const recoveryCodes = recovery.codes;
@@ -201,6 +221,11 @@ export function totpEnrolment(context: AccountsContext): {
     }),
   ];
   return { routes, enrolment };
+}
+
+/** A factor belongs to the person, and no more to the log-in that set it up. */
+function withoutBy({ by: _by, ...data }: StoredCredential["data"]): StoredCredential["data"] {
+  return data;
 }
 
 function issuerOf({ settings }: AccountsContext): string {

@@ -37,28 +37,32 @@ export interface AccountFactors {
    */
   enrolment(req: Request): Promise<TotpEnrolment | undefined>;
   /** The second factors of a person, oldest first. Recovery codes are none. */
-  list(id: string): Promise<readonly FactorInfo[]>;
+  list(id: string | number): Promise<readonly FactorInfo[]>;
   /** How many recovery codes a person has left. */
-  recoveryCodesLeft(id: string): Promise<number>;
+  recoveryCodesLeft(id: string | number): Promise<number>;
   /**
    * Takes a factor away, whatever `factors.required` says, and ends the person's sessions and token families, and their
    * API keys with `onCompromise: "everything"`. With the last factor go the recovery codes.
    *
    * @returns false when the person has no such factor
-   * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id
-   * @throws StoreUnavailableError (rejects) when a store did not answer; call it again
+   * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id, or the person's factors changed
+   * meanwhile
+   * @throws StoreUnavailableError (rejects) when a store did not answer; the factor is there still, unless the answer to a
+   * commit was lost, and the same call may be made again
    */
-  remove(id: string, factorId: string): Promise<boolean>;
+  remove(id: string | number, factorId: string): Promise<boolean>;
   /**
    * Takes all factors and recovery codes away, for someone who has lost them, and ends what `remove` ends. Check who asks:
    * from then on the password alone logs in.
    *
    * @throws InvalidInputError (rejects) when `users.findById` knows no person with this id
-   * @throws StoreUnavailableError (rejects) when a store did not answer; call it again
+   * @throws StoreUnavailableError (rejects) when a store did not answer; the same call may be made again
    */
-  resetAll(id: string): Promise<void>;
+  resetAll(id: string | number): Promise<void>;
 }
 
+/** What `compromise.end` is told. */
+const ENDING = Object.freeze({ reason: "factor-removed" });
 const CONFLICT: Refusal = Object.freeze({ code: "conflict", reason: "factors-changed" });
 const NO_SUCH_FACTOR: Refusal = Object.freeze({ code: "not-found", reason: "factor", event: "input_validation_fail" });
 const NO_FACTOR: Refusal = Object.freeze({
@@ -124,8 +128,16 @@ export function factorManagement(context: AccountsContext): {
     });
     if (verdict !== "removed") return { code: verdict, reason: found[1] };
     const change = removalOf(found[0].id, all);
-    if (!(await credentials.write((store, call) => store.change(person.id, change, call), person.id, time)))
-      return CONFLICT;
+    const isDone = await credentials.write(
+      (store, call) => store.change(person.id, change, call),
+      person.id,
+      time,
+      // The caller got a failure, and the factor may be gone all the same: what it was to end must end.
+      (late) => {
+        if (late !== false) context.compromise.end(person.id, ENDING).catch(() => undefined);
+      },
+    );
+    if (!isDone) return CONFLICT;
     await evenIfLate(() => changed(person, `${found[1]}-removed`, exchange));
     return { status: 204, next: "account", done: "factor-removed" };
   }
@@ -158,36 +170,43 @@ export function factorManagement(context: AccountsContext): {
     return factorsChanged(context, { person, kind: "factor-removed", reason, req, keep: req?.principal });
   }
 
-  async function known(name: string, id: string): Promise<Person> {
-    const person = await context.users.findById(id);
+  /**
+   * Makes a change for the app's own code: ends what the factors opened before it, so that a call that rejects can be made
+   * again, and once more after it, for a log-in in between.
+   */
+  async function changeFor(person: Person, change: CredentialChange, reason: string): Promise<boolean> {
+    await context.compromise.end(person.id, ENDING);
+    if (!(await credentials.write((store, call) => store.change(person.id, change, call), person.id))) return false;
+    await evenIfLate(() => changed(person, reason));
+    return true;
+  }
+
+  async function known(name: string, id: string | number): Promise<Person> {
+    const person = await context.users.findById(String(id));
     if (person === undefined)
       throw new InvalidInputError(`factors.${name}: users.findById knows no person with this id.`);
     return person;
   }
 
   const api = {
-    async list(id: string) {
-      return infosOf(await gate.credentialsOf(id));
+    async list(id: string | number) {
+      return infosOf(await gate.credentialsOf(String(id)));
     },
-    async recoveryCodesLeft(id: string) {
-      return codesIn(await gate.credentialsOf(id));
+    async recoveryCodesLeft(id: string | number) {
+      return codesIn(await gate.credentialsOf(String(id)));
     },
-    async remove(id: string, factorId: string) {
+    async remove(id: string | number, factorId: string) {
       const person = await known("remove", id);
-      const all = await gate.credentialsOf(id);
+      const all = await gate.credentialsOf(person.id);
       const found = factorsAmong(all).find(([one]) => one.id === factorId);
       if (found === undefined) return false;
-      const change = removalOf(factorId, all);
-      if (!(await credentials.write((store, call) => store.change(id, change, call), id)))
+      if (!(await changeFor(person, removalOf(factorId, all), `${found[1]}-removed`)))
         throw new InvalidInputError("factors.remove: the person's factors have changed meanwhile. Call it again.");
-      await changed(person, `${found[1]}-removed`);
       return true;
     },
-    async resetAll(id: string) {
+    async resetAll(id: string | number) {
       const person = await known("resetAll", id);
-      const removeKinds = gate.factors.map(({ kind }) => kind);
-      await credentials.write((store, call) => store.change(id, { removeKinds }, call), id);
-      await changed(person, "factors-reset");
+      await changeFor(person, { removeKinds: gate.factors.map(({ kind }) => kind) }, "factors-reset");
     },
   };
 

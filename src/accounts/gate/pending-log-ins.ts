@@ -12,6 +12,8 @@ export type Delivery = "session" | "tokens";
 
 /** A log-in that still owes a factor. No guard knows it. */
 export interface PendingLogIn {
+  /** Names it without revealing its secret. */
+  readonly id: string;
   readonly personId: string;
   /** What has been proved. */
   readonly methods: readonly AuthenticationMethod[];
@@ -43,7 +45,7 @@ export class PendingLogIns {
    *
    * @returns the secret for a client without cookies; `undefined` when a cookie has it
    */
-  async begin(res: Response, pending: PendingLogIn, time: StoreTime): Promise<string | undefined> {
+  async begin(res: Response, pending: Omit<PendingLogIn, "id">, time: StoreTime): Promise<string | undefined> {
     const secret = newToken();
     const { personId, methods, remember, deliver, owes, stamp } = pending;
     const record: SingleUseRecord = {
@@ -92,10 +94,10 @@ export class PendingLogIns {
 }
 
 /** `undefined` for a damaged record, and for one that is presented in another way than it was given. */
-function pendingOf({ ownerId, data }: SingleUseRecord, presented: Delivery): PendingLogIn | undefined {
+function pendingOf({ id, ownerId, data }: SingleUseRecord, presented: Delivery): PendingLogIn | undefined {
   const { remember, deliver, owes, stamp } = data;
   const methods = storedMethods(data.methods);
   if (methods === undefined || deliver !== presented || typeof stamp !== "string") return undefined;
   if (owes !== "factor" && owes !== "enrolment") return undefined;
-  return { personId: ownerId, methods, remember: remember === true, deliver, owes, stamp };
+  return { id, personId: ownerId, methods, remember: remember === true, deliver, owes, stamp };
 }

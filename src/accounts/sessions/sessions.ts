@@ -1,9 +1,9 @@
 import { z } from "zod";
-import type { Principal } from "../../core/principal.js";
 import type { Refusal } from "../../core/response/problem.js";
 import { TokenError } from "../../jwt/errors.js";
 import type { AccountsContext, AccountsPart } from "../context.js";
 import { tokenField } from "../http/fields.js";
+import { familyOf, loginOf } from "./login-of.js";
 import { type Answer, type Exchange, type Reply, route } from "../http/route.js";
 
 const NO_SUCH_SESSION: Refusal = Object.freeze({
@@ -61,7 +61,7 @@ export function createSessions({ host, gate }: AccountsContext): AccountsPart {
       session?.list(principal.id) ?? [],
       jwt?.families(principal.id, { limit: LISTED }) ?? [],
     ]);
-    const current = familyOf(principal) ?? principal.credentialId;
+    const current = loginOf(principal);
     const all = [
       ...sessions.map(({ handle, label, createdAt, lastSeenAt, expiresAt }): ListedSession => {
         const times = { createdAt, lastSeenAt, expiresAt };
@@ -98,9 +98,4 @@ export function createSessions({ host, gate }: AccountsContext): AccountsPart {
 
 function labelled(label: string | null | undefined): { label?: string } {
   return label === null || label === undefined ? {} : { label };
-}
-
-/** The family of the token that proved a principal, if it has one. */
-function familyOf({ kind, issuer, claims }: Principal): string | undefined {
-  return kind === "jwt" && issuer === undefined && typeof claims.fam === "string" ? claims.fam : undefined;
 }

@@ -1,3 +1,4 @@
+import type express from "express";
 import { describe, expect, test } from "vitest";
 import { accountsApp, person } from "../support/app.js";
 import { Authenticator, enrol } from "../support/authenticator.js";
@@ -185,6 +186,27 @@ describe("factors.required", () => {
     const { recoveryCodes } = await enrol(app, browser);
     expect(recoveryCodes).toHaveLength(10);
     expect(((await browser.get("/me")).json() as { methods: unknown[] }).methods).toHaveLength(2);
+  });
+
+  test("what one log-in has begun, another can neither see nor confirm: it may know the secret", async () => {
+    let seen: (req: express.Request) => Promise<unknown> = async () => undefined;
+    const app = await accountsApp(required, {}, (server) =>
+      server.get("/seen", async (req, res) => void res.json({ enrolment: (await seen(req)) ?? null })),
+    );
+    seen = (req) => app.accounts.factors.enrolment(req);
+    await person(app, "ada", { roles: ["admin"] });
+    const [owner, thief] = [app.client(), app.client()];
+    await owner.logIn();
+    await thief.logIn();
+    const { secret } = (await thief.post("/account/totp", {})).json() as { secret: string };
+    expect((await thief.get("/seen")).json()).toMatchObject({ enrolment: { secret } });
+    expect((await owner.get("/seen")).json()).toEqual({ enrolment: null });
+    const code = new Authenticator(secret).code(app.clock.now());
+    expect((await owner.post("/account/totp/confirm", { code })).status).toBe(401);
+    expect(await app.accounts.factors.list("id-ada")).toEqual([]);
+    await enrol(app, owner);
+    expect(await app.accounts.factors.list("id-ada")).toHaveLength(1);
+    expect((await owner.get("/me")).status).toBe(200);
   });
 
   test("a client without cookies enrols with its pending, and gets tokens and recovery codes", async () => {

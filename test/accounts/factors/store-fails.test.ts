@@ -44,3 +44,31 @@ describe("a store of sessions that fails when a factor has been changed", () => 
     expect((await other.get("/me")).status).toBe(401);
   });
 });
+
+describe("factors.remove and factors.resetAll, when the sessions of the person cannot be ended", () => {
+  test.each(["remove", "resetAll"] as const)(
+    "%s rejects and has changed nothing; the same call then succeeds",
+    async (method) => {
+      const sessions = new MemorySessionStore({ clock: new ManualClock() });
+      const app = await accountsApp({}, { session: { store: sessions } });
+      await person(app);
+      const browser = app.client();
+      await browser.logIn();
+      await enrol(app, browser);
+      const { factors } = app.accounts;
+      const [factor] = await factors.list("id-ada");
+      const call = async (): Promise<unknown> =>
+        method === "remove" ? factors.remove("id-ada", factor?.id ?? "") : factors.resetAll("id-ada");
+      const { destroy } = sessions;
+      Object.assign(sessions, {
+        destroy: (_sid: string, done: (error: Error) => void) => done(new Error("down")),
+      });
+      await expect(call()).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE" });
+      expect(await factors.list("id-ada")).toHaveLength(1);
+      Object.assign(sessions, { destroy });
+      await call();
+      expect(await factors.list("id-ada")).toEqual([]);
+      expect((await browser.get("/me")).status).toBe(401);
+    },
+  );
+});
