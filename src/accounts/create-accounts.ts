@@ -103,7 +103,7 @@ export function createAccounts(
   const parsed = result.data;
 
   const stores = openAccountStores(host, parsed);
-  const users = new Users(parsed.users, runtime);
+  const users = new Users(parsed.users, runtime, settings.users);
   const guardedCredentials = new Guarded("credential", stores.credentials, runtime, parsed.storeTimeoutMs);
   const guardedSingleUse = new Guarded("single-use", stores.singleUse, runtime, parsed.storeTimeoutMs);
   const pending = new PendingLogIns(guardedSingleUse, runtime);

@@ -24,8 +24,13 @@ export class Users {
   readonly #given: AccountUsers;
   readonly #runtime: Runtime;
 
-  constructor(given: AccountUsers, runtime: Runtime) {
-    this.#given = given;
+  /** @param self the object that the app gave, which may be an instance of a class: its functions are called on it */
+  constructor({ findByLogin, findById, create }: AccountUsers, runtime: Runtime, self: object) {
+    this.#given = {
+      findByLogin: findByLogin.bind(self),
+      findById: findById.bind(self),
+      ...(create === undefined ? {} : { create: create.bind(self) }),
+    };
     this.#runtime = runtime;
   }
 
