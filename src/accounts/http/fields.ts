@@ -3,7 +3,11 @@ import { isStorable } from "../../stores/records.js";
 import { isMailAddress } from "../mail-address.js";
 
 /** The name with which a person logs in. Long text costs no look-up. */
-export const loginField = z.string().min(1).max(255).refine(isStorable, "Must not contain a control character");
+export const loginField = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine(isStorable, "Must be text without NUL and without halves of characters");
 
 /** White space at an end and control characters have no place in a name; they would also end a header of a mail. */
 const NAME = /^[^\s\p{C}\p{Zl}\p{Zp}](?:[^\p{C}\p{Zl}\p{Zp}]*[^\s\p{C}\p{Zl}\p{Zp}])?$/u;

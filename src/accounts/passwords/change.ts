@@ -10,6 +10,7 @@ import { passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { CHANGED_MEANWHILE, invalidCredentials, NOT_LOGGED_IN } from "../refusals.js";
 import { isFresh } from "../step-up/decide.js";
+import { offeredMethods, staleRefusal } from "../step-up/stale.js";
 import type { Person } from "../types.js";
 import type { TrustedDevices } from "./devices.js";
 import { passwordCredential, type PasswordMaker } from "./new-password.js";
@@ -26,8 +27,6 @@ const body = z.strictObject({
 });
 
 type Change = Exchange<z.output<typeof body>>;
-
-const STALE: Refusal = { code: "reauthentication-required", reason: "stale", event: "authn_password_change_fail" };
 
 /** `POST /password`: a person changes their password. The one so far proves who they are, as at a log-in. */
 export function passwordChange(
@@ -56,7 +55,9 @@ export function passwordChange(
   ): Promise<Refusal | undefined> {
     if (password === undefined) {
       const policy = { withinSeconds: settings.freshSeconds, anyOf: undefined };
-      return isFresh(principal, policy, clock.now()) ? undefined : { ...STALE, subject: person.id };
+      if (isFresh(principal, policy, clock.now())) return undefined;
+      const stale = staleRefusal(principal, policy, offeredMethods(settings));
+      return { ...stale, event: "authn_password_change_fail", subject: person.id };
     }
     const state = stateOf(req);
     const { login, id } = person;

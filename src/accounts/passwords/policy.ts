@@ -70,26 +70,27 @@ export function folded(text: string): string {
 export interface PasswordContext {
   readonly login?: string | undefined;
   readonly email?: string | undefined;
+  /** The host of the service. */
+  readonly host?: string | undefined;
   /** Names of the service, and words of the app. */
   readonly names: readonly string[];
 }
 
 /** The words that a password must not be made of, the longest first. Pure. */
-export function contextWords({ login, email, names }: PasswordContext): readonly string[] {
+export function contextWords({ login, email, host, names }: PasswordContext): readonly string[] {
   const given = [login, email, ...names].filter((text) => text !== undefined).map(folded);
   const words = given.flatMap((text) => {
     const [local = "", domain] = text.split("@");
-    const labels = domain ?? (/^[\w-]+(?:\.[\w-]+)+$/.test(text) ? text : undefined);
-    return [text, local, ...local.split(/[\s._+-]+/), ...(labels === undefined ? [] : partsOfDomain(labels))];
+    return [text, local, ...local.split(/[\s._+-]+/), ...partsOfDomain(domain)];
   });
-  return [...new Set(words)]
+  return [...new Set([...words, ...partsOfDomain(host)])]
     .filter((word) => countCharacters(word) >= SHORTEST_WORD)
     .sort((a, b) => b.length - a.length);
 }
 
 /** A domain and its labels, but the last: `com` says nothing of anybody. */
-function partsOfDomain(domain: string): string[] {
-  return [domain, ...domain.split(".").slice(0, -1)];
+function partsOfDomain(domain: string | undefined): string[] {
+  return domain === undefined ? [] : [domain, ...domain.split(".").slice(0, -1)];
 }
 
 /** Whether little is left of a text without these words. */

@@ -22,6 +22,8 @@ export interface CheckedPassword extends PasswordCheck {
 /** The rules for new passwords, with the block list and the service that knows leaks. */
 export class PasswordRules {
   readonly #settings: ResolvedPasswordSettings;
+  /** The host of the service. */
+  readonly #host: string;
   /** Names of the service. */
   readonly #names: readonly string[];
   readonly #breached: BreachedPasswords | undefined;
@@ -34,7 +36,8 @@ export class PasswordRules {
   ) {
     this.#settings = settings;
     const issuer = factors.totp === false ? undefined : factors.totp.issuer;
-    this.#names = [...settings.blockList, new URL(baseUrl).hostname, ...(issuer === undefined ? [] : [issuer])];
+    this.#host = new URL(baseUrl).hostname;
+    this.#names = [...settings.blockList, ...(issuer === undefined ? [] : [issuer])];
     this.#breached = typeof settings.breached === "object" ? new BreachedPasswords(runtime, ranges) : undefined;
   }
 
@@ -51,7 +54,7 @@ export class PasswordRules {
     const reasons = decidePassword({
       text,
       minLength: hasSecondFactor ? minLengthWithSecondFactor : minLength,
-      words: contextWords({ login, email, names: [...this.#names, ...words] }),
+      words: contextWords({ login, email, host: this.#host, names: [...this.#names, ...words] }),
       isCommon: breached !== false && (await isCommonPassword(text)),
     });
     // What is refused anyway is sent nowhere.
