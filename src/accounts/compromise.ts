@@ -1,6 +1,6 @@
 import type { Principal } from "../core/principal.js";
 import type { ModuleHost } from "../module-host.js";
-import { createRevokeAll } from "../revoke-all.js";
+import { createRevokeAll, type RevokeAll } from "../revoke-all.js";
 import type { ResolvedAccountsSettings } from "./settings.js";
 
 /** An API key that still works after a change of the account. */
@@ -16,10 +16,15 @@ const LISTED_KEYS = 100;
 export class Compromise {
   readonly #host: ModuleHost;
   readonly #endsKeys: boolean;
+  readonly #endEverything: RevokeAll;
+  readonly #endAllButKeys: RevokeAll;
 
   constructor(host: ModuleHost, { onCompromise }: ResolvedAccountsSettings) {
     this.#host = host;
     this.#endsKeys = onCompromise === "everything";
+    const { session, jwt, apiKeys, runtime } = host;
+    this.#endEverything = createRevokeAll({ session, jwt, apiKeys }, runtime);
+    this.#endAllButKeys = createRevokeAll({ session, jwt, apiKeys: undefined }, runtime);
   }
 
   /**
@@ -33,9 +38,9 @@ export class Compromise {
     personId: string,
     { keep, reason, revokeKeys = false }: { keep?: Principal | undefined; reason: string; revokeKeys?: boolean },
   ): Promise<readonly LivingKey[]> {
-    const { session, jwt, apiKeys, runtime } = this.#host;
+    const { apiKeys, runtime } = this.#host;
     const endsKeys = revokeKeys || this.#endsKeys;
-    const revokeAll = createRevokeAll({ session, jwt, apiKeys: endsKeys ? apiKeys : undefined }, runtime);
+    const revokeAll = endsKeys ? this.#endEverything : this.#endAllButKeys;
     await revokeAll(personId, { reason, ...(keep === undefined ? {} : { keep }) });
     if (endsKeys || apiKeys === undefined) return [];
     const now = runtime.clock.now();

@@ -67,3 +67,15 @@ export function passwordRefused(reasons: readonly string[], subject?: string): R
     ...(subject === undefined ? {} : { subject }),
   };
 }
+
+/** The app has no sessions, or issues no tokens. */
+export const NO_TOKENS: Refusal = {
+  code: "invalid-request",
+  reason: "tokens-off",
+  detail: "This service delivers no tokens: leave deliver out.",
+};
+export const NO_SESSIONS: Refusal = {
+  code: "invalid-request",
+  reason: "sessions-off",
+  detail: 'This service has no sessions: send "deliver": "tokens".',
+};

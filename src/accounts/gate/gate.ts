@@ -15,7 +15,7 @@ import type { Answer, Exchange, Reply } from "../http/route.js";
 import type { PendingLogInStatus } from "../pages/pending-log-in.js";
 import type { ModuleHost } from "../../module-host.js";
 import { PASSWORD_KIND } from "../passwords/record.js";
-import { invalidCredentials, NO_PENDING } from "../refusals.js";
+import { invalidCredentials, NO_PENDING, NO_SESSIONS, NO_TOKENS } from "../refusals.js";
 import { deviceName } from "../sessions/device-name.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import type { Person } from "../types.js";
@@ -330,14 +330,3 @@ export class Gate {
 const REQUIRED_MS = 5000;
 
 const DONE: Answer = Object.freeze({ status: 200, body: Object.freeze({ status: "done" }), next: "after-login" });
-
-const NO_TOKENS: Refusal = {
-  code: "invalid-request",
-  reason: "tokens-off",
-  detail: "This service delivers no tokens: leave deliver out.",
-};
-const NO_SESSIONS: Refusal = {
-  code: "invalid-request",
-  reason: "sessions-off",
-  detail: 'This service has no sessions: send "deliver": "tokens".',
-};
