@@ -8,7 +8,7 @@ import type { StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
 import { passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
-import { CHANGED_MEANWHILE, invalidCredentials, NOT_LOGGED_IN } from "../refusals.js";
+import { CHANGED_MEANWHILE, invalidCredentials, NOT_LOGGED_IN, passwordRefused } from "../refusals.js";
 import { isFresh } from "../step-up/decide.js";
 import { offeredMethods, staleRefusal } from "../step-up/stale.js";
 import type { Person } from "../types.js";
@@ -85,13 +85,7 @@ export function passwordChange(
     const { id, user } = person;
     const callers = [stateOf(req).address(req)];
     const made = await time.besides(() => parts.maker.newPasswordData(person, given.password, own, callers));
-    if (!made.ok)
-      return {
-        code: "password-refused",
-        reason: made.reasons[0] ?? "",
-        members: { reasons: made.reasons },
-        subject: id,
-      };
+    if (!made.ok) return passwordRefused(made.reasons, id);
     const ending = { reason: "password-changed", revokeKeys: given.revokeKeys };
     const apiKeys = await compromise.end(id, { ...ending, keep: req.principal });
     const now = clock.now();
