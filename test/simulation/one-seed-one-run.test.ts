@@ -5,6 +5,7 @@ import { newOperation } from "./world/context.js";
 import { LIMIT } from "./world/process.js";
 
 vi.mock("pg", () => import("./world/pg.js"));
+vi.mock("redis", () => import("./world/redis.js"));
 vi.mock("lru-cache", () => import("./world/small-lru.js"));
 
 const SEEDS = Array.from({ length: 20 }, (_, at) => at + 1);
@@ -41,7 +42,7 @@ describe("one seed", { timeout: 120_000 }, () => {
 
 describe("the check of the main limit", () => {
   const worldWith = (times: readonly number[]): World => {
-    const world = new World(1, "memory", "shared");
+    const world = new World(1, "memory", { sessions: "shared", redis: false });
     const answer = { status: 200, headers: {}, cookies: [], body: {} };
     for (const began of times)
       world.exchanges.push({

@@ -1,18 +1,17 @@
-import { ATTACKS } from "./actors/hostile.js";
+import { ATTACKS, ATTACKS_ON_REDIS } from "./actors/hostile.js";
 import { Caller } from "./actors/caller.js";
 import { HonestCaller } from "./actors/honest.js";
 import type { FaultCounts } from "./world/faults.js";
 import { Random } from "./world/random.js";
+import type { RedisServer } from "./world/redis-server.js";
 import { inVirtualTime, pause } from "./world/virtual-time.js";
-import { type Weather, World } from "./world/world.js";
+import { type Shared, type Weather, World } from "./world/world.js";
 
 /** What a seed decides before anything happens. */
-export interface Plan {
+export interface Plan extends Shared {
   readonly seed: number;
   readonly weather: Weather;
   readonly attacks: readonly string[];
-  /** Which store processes share their sessions in: one of express-session's plain contract, or one of the library's. */
-  readonly sessions: "files" | "shared";
 }
 
 /** One run, told in full: the same seed gives the same text. */
@@ -26,6 +25,7 @@ export interface Run {
 
 const PEOPLE = ["ada", "bob"];
 const STEPS = 7;
+const SEEDS_WITH_REDIS = 0.3;
 
 export function planOf(seed: number): Plan {
   const random = new Random(`${seed}/plan`);
@@ -33,13 +33,16 @@ export function planOf(seed: number): Plan {
   const names = Object.keys(ATTACKS[weather]) as [string];
   const attacks = random.chance(0.3) ? [random.pick(names), random.pick(names)] : [random.pick(names)];
   const sessions = attacks.includes("missingSession") || random.chance(0.5) ? "files" : "shared";
-  return { seed, weather, attacks: [...new Set(attacks)], sessions };
+  const onRedis = new Random(`${seed}/redis`);
+  const redis = weather !== "memory" && onRedis.chance(SEEDS_WITH_REDIS);
+  if (redis && onRedis.chance(0.3)) attacks.push(onRedis.pick(Object.keys(ATTACKS_ON_REDIS) as [string]));
+  return { seed, weather, attacks: [...new Set(attacks)], sessions, redis };
 }
 
 /** Runs one seed, with its hostile callers or without them. */
 export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }): Promise<Run> {
   return inVirtualTime(async () => {
-    const world = new World(plan.seed, plan.weather, plan.sessions);
+    const world = new World(plan.seed, plan.weather, plan);
     await world.open();
     const people = PEOPLE.map((name, at) => new HonestCaller(world, name, `192.0.2.${at + 1}`));
     // Somebody who was never here before comes in the middle of it all.
@@ -49,10 +52,12 @@ export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }):
     if (hostile)
       for (const [at, name] of plan.attacks.entries())
         work.push(
-          ATTACKS[plan.weather][name]?.(new Caller(world, `mallory-${name}`, `203.0.113.${200 + at}`)) ??
-            Promise.resolve(),
+          (ATTACKS[plan.weather][name] ?? ATTACKS_ON_REDIS[name])?.(
+            new Caller(world, `mallory-${name}`, `203.0.113.${200 + at}`),
+          ) ?? Promise.resolve(),
         );
     if (plan.weather === "storm") work.push(storm(world));
+    if (plan.weather === "storm" && world.redis !== undefined) work.push(stormOnRedis(world, world.redis));
     await Promise.all(work);
     world.checkMainLimit();
     await world.close();
@@ -83,6 +88,17 @@ async function storm(world: World): Promise<void> {
     else if (kind === "fail-over") world.server?.restart(random.between(600, 2000));
     else if (kind === "disk-full") world.server?.fillDisk(random.between(200, 1500));
     else world.server?.refuseConnections(random.between(200, 1500));
+  }
+}
+
+/** The same for Redis. Sessions that are in it would be gone with its data. */
+async function stormOnRedis(world: World, redis: RedisServer): Promise<void> {
+  const random = new Random(`${world.seed}/storm on redis`);
+  for (let blow = random.between(0, 2); blow > 0; blow -= 1) {
+    await pause(random.between(300, 2500));
+    const isLost = world.sessions === "files" && random.chance(0.4);
+    world.faults.add(isLost ? "redis-data-lost" : "redis-restart");
+    redis.restart(random.between(100, 2000), { data: isLost ? "lost" : "kept" });
   }
 }
 

@@ -137,15 +137,19 @@ const hugeFamily: Attack = async (mallory) => {
     mallory.violation("b", "huge family: works a second after its revocation was acknowledged");
 };
 
-/** Invariant (a) for keys: each process counts for itself, and one that was replaced meanwhile gives way to one that begins anew. */
+/** Invariant (a) for keys. A process that was replaced meanwhile gives way to one that begins anew. */
 const checkKeyLimit = (mallory: Caller, what: string, served: readonly Exchange[]): void => {
+  const { together, times } = mallory.world.counting;
   const uses = new Map<string, number>();
-  for (const { process } of served) uses.set(process, (uses.get(process) ?? 0) + 1);
-  for (const [process, count] of uses) {
-    if (count > KEY_LIMIT.limit)
+  for (const exchange of served) {
+    const counter = together ? "all processes" : exchange.process;
+    uses.set(counter, (uses.get(counter) ?? 0) + 1);
+  }
+  for (const [counter, count] of uses) {
+    if (count > KEY_LIMIT.limit * times)
       mallory.violation(
         "a",
-        `${what}: ${count} uses accepted by ${process} under a limit of ${KEY_LIMIT.limit} in ${KEY_LIMIT.windowSeconds} s`,
+        `${what}: ${count} uses accepted by ${counter} under a limit of ${KEY_LIMIT.limit} in ${KEY_LIMIT.windowSeconds} s`,
       );
   }
 };
@@ -300,6 +304,47 @@ const fillSessions: Attack = async (mallory) => {
   }
 };
 
+/** Keys of its own in Redis that hold something else: its window, and its session. */
+const otherType: Attack = async (mallory) => {
+  const headers = await logIn(mallory);
+  const { redis } = mallory.world;
+  const windows = (redis?.keys ?? []).filter((key) => key.includes(mallory.address));
+  for (const key of [...windows, ...sessionsIn(redis?.keys ?? [], headers.cookie)]) {
+    mallory.world.faults.add("redis-unreadable");
+    if (mallory.random.chance(0.5)) redis?.execute("SET", key, "damaged");
+    else {
+      redis?.execute("DEL", key);
+      redis?.execute("RPUSH", key, "something else");
+    }
+  }
+  for (let turn = 0; turn < 8; turn += 1) {
+    await mallory.send("other type", "GET", "/me", { headers });
+    await pause(mallory.random.between(20, 200));
+  }
+};
+
+const sessionsIn = (keys: readonly string[], cookie: string): string[] => {
+  const value = decodeURIComponent(cookie.split("=")[1] ?? "");
+  return keys.filter((key) => key.includes("session:") && value.includes(key.slice(key.lastIndexOf(":") + 1)));
+};
+
+/** More requests than a limit allows, of both processes at the same time. */
+const bothProcesses: Attack = async (mallory) => {
+  const { key } = await limitedKey(mallory);
+  const headers = { "x-api-key": key };
+  const uses = await Promise.all(
+    Array.from({ length: 4 * KEY_LIMIT.limit }, (_, turn) =>
+      mallory.send("use key in both", "GET", "/me", { at: turn & 1, headers, address: `203.0.113.${turn}` }),
+    ),
+  );
+  checkKeyLimit(
+    mallory,
+    "key in both processes",
+    uses.filter(({ answer }) => answer.status === 200),
+  );
+  await Promise.all(Array.from({ length: 80 }, (_, turn) => mallory.send("flood both", "GET", "/", { at: turn & 1 })));
+};
+
 const SHARED = {
   longIds,
   unreadableRecord,
@@ -332,3 +377,6 @@ export const ATTACKS: Readonly<Record<"calm" | "storm" | "memory", Readonly<Reco
   storm: SHARED,
   memory: IN_MEMORY,
 };
+
+/** Where limits and sessions are in Redis. */
+export const ATTACKS_ON_REDIS: Readonly<Record<string, Attack>> = { otherType, bothProcesses };

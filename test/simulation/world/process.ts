@@ -13,6 +13,7 @@ import {
 } from "./library.js";
 import { whenPoolIsMade } from "./pg.js";
 import { Random } from "./random.js";
+import { whenClientIsMade } from "./redis.js";
 import { holdTime, virtualNow } from "./virtual-time.js";
 
 /** The settings that the invariants speak of. */
@@ -36,7 +37,9 @@ export interface ProcessOptions {
   readonly seed: number;
   /** URL of the database; in memory without one. */
   readonly database: string | undefined;
-  /** In memory without them. */
+  /** URL of the Redis that limits, revocations and sessions without a store are in. */
+  readonly redis: string | undefined;
+  /** In memory, or in Redis, without them. */
   readonly sessions: session.Store | undefined;
 }
 
@@ -47,8 +50,8 @@ export interface SimulatedProcess {
   readonly database: string | undefined;
   /** Outages of stores it announced: when and which. */
   readonly outages: { readonly at: number; readonly source: string }[];
-  /** Where it counts requests. */
-  readonly limits: InstanceType<typeof SlidingWindowStore>;
+  /** Where it counts requests, when it counts them itself. */
+  readonly limits: InstanceType<typeof SlidingWindowStore> | undefined;
   /** The stores of a process that keeps everything in memory. */
   readonly memory: ReturnType<typeof memoryStores> | undefined;
   close(): Promise<void>;
@@ -75,23 +78,25 @@ const route =
     void handle(req, res).catch(next);
 const field = (req: Request, name: string): string => (req.body as Record<string, string> | undefined)?.[name] ?? "";
 
-export function startProcess({ name, seed, database, sessions }: ProcessOptions): Promise<SimulatedProcess> {
+export function startProcess({ name, seed, database, redis, sessions }: ProcessOptions): Promise<SimulatedProcess> {
   return within(newOperation(`${name}/background`, seed), async () => {
     const app = newApp();
     const memory = database === undefined ? memoryStores() : undefined;
     // The library loads what it needs for a database while it opens it, which takes real time.
     if (database !== undefined) whenPoolIsMade(database, holdTime());
+    if (redis !== undefined) whenClientIsMade(redis, holdTime());
     const aheadMs = clockOf(name, seed);
     const clock = { now: () => Date.now() + aheadMs, monotonic: () => performance.now() };
-    const limits = new SlidingWindowStore({ maxClients: LIMIT.maxClients, clock });
+    const limits = redis === undefined ? new SlidingWindowStore({ maxClients: LIMIT.maxClients, clock }) : undefined;
+    const sessionStore = sessions ?? memory?.sessions;
     const settings = {
       debug: true,
       secretKey: SECRET,
       trustProxy: ["loopback", "10.0.0.0/8"],
       headers: false,
       csrf: false,
-      rateLimit: { ...LIMIT, store: limits },
-      session: { store: sessions ?? memory?.sessions },
+      rateLimit: { ...LIMIT, ...(limits === undefined ? {} : { store: limits }) },
+      session: sessionStore === undefined ? {} : { store: sessionStore },
       apiKeys: { hash: "hmac-sha256", cacheSize: REMEMBERED, ...(memory === undefined ? {} : { store: memory.keys }) },
       jwt: {
         reuseGraceSeconds: GRACE_SECONDS,
@@ -99,6 +104,7 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
         ...(memory === undefined ? {} : { store: memory.tokens }),
       },
       ...(database === undefined ? {} : { database }),
+      ...(redis === undefined ? {} : { redis }),
     } as const;
     const security = applySecurity(app, settings, { clock });
     const outages: { at: number; source: string }[] = [];

@@ -1,8 +1,10 @@
 import type { Store } from "express-session";
 import { ask, type Answer, type Question } from "./ask.js";
 import { newOperation, type Operation, within } from "./context.js";
-import { drawFault, FaultCounts } from "./faults.js";
+import { drawFault, drawRedisFault, FaultCounts } from "./faults.js";
 import { lastWait, publish } from "./pg.js";
+import { publish as publishRedis } from "./redis.js";
+import { RedisServer } from "./redis-server.js";
 import { PostgresServer } from "./postgres-server.js";
 import { LIMIT, PLACES, type SimulatedProcess, startProcess } from "./process.js";
 import { Random } from "./random.js";
@@ -31,7 +33,17 @@ export interface Exchange {
   readonly wasFull: boolean;
 }
 
+/** What processes that have a database share besides. */
+export interface Shared {
+  /** Where their sessions are: in a store of express-session's plain contract, or in one of the library's. */
+  readonly sessions: "files" | "shared";
+  /** Whether limits and revocations are in Redis, and sessions that are not in files. */
+  readonly redis: boolean;
+}
+
 const FAULTS_IN_A_STORM = 0.25;
+const REDIS_FAULTS_IN_A_STORM = 0.25;
+const CLOCKS_APART_MS = 4000;
 /** How long a process that is replaced goes on with the requests it has, in milliseconds. */
 const LEAVE_MS = 6000;
 
@@ -43,21 +55,26 @@ export class World {
   readonly violations: string[] = [];
   readonly processes: SimulatedProcess[] = [];
   readonly server: PostgresServer | undefined;
+  readonly redis: RedisServer | undefined;
   readonly files = new FileSessionStore(this.faults);
   /** Where the sessions of processes that share a database are. */
   readonly sessions: "files" | "shared";
-  readonly #sessionStore: Store;
-  readonly #unpublish: () => void;
+  readonly #sessionStore: Store | undefined;
+  readonly #unpublish: (() => void)[] = [];
   readonly #all: SimulatedProcess[] = [];
   #lives = 0;
 
-  constructor(seed: number, weather: Weather, sessions: "files" | "shared") {
+  constructor(seed: number, weather: Weather, { sessions, redis }: Shared) {
     this.seed = seed;
     this.weather = weather;
     this.sessions = sessions;
-    this.#sessionStore = sessions === "files" ? this.files : new SharedSessionStore();
-    this.server = weather === "memory" ? undefined : new PostgresServer(this.faults);
-    this.#unpublish = this.server === undefined ? () => undefined : publish("db.test", this.server);
+    this.#sessionStore = sessions === "files" ? this.files : redis ? undefined : new SharedSessionStore();
+    if (weather === "memory") return;
+    this.server = new PostgresServer(this.faults);
+    this.#unpublish.push(publish("db.test", this.server));
+    if (!redis) return;
+    this.redis = new RedisServer(this.faults, new Random(`${seed}/redis/clock`).between(0, CLOCKS_APART_MS));
+    this.#unpublish.push(publishRedis("redis.test", this.redis));
   }
 
   async open(): Promise<void> {
@@ -72,15 +89,16 @@ export class World {
       name,
       seed: this.seed,
       database,
+      redis: this.redis === undefined ? undefined : `redis://${name}@redis.test`,
       sessions: this.server === undefined ? undefined : this.#sessionStore,
     });
     this.#all.push(started);
     return started;
   }
 
-  /** Another process takes the place of this one, as in a deployment; it starts when the database is there. */
+  /** Another process takes the place of this one, as in a deployment; it starts when its stores are there. */
   async replaceProcess(at: number): Promise<void> {
-    await pause(Math.max(0, (this.server?.troubleUntil ?? 0) - virtualNow()) + 100);
+    await pause(Math.max(0, this.troubleUntil - virtualNow()) + 100);
     const old = this.processes[at];
     this.processes[at] = await this.#start();
     this.faults.add("process-restart");
@@ -90,8 +108,13 @@ export class World {
 
   async close(): Promise<void> {
     for (const process of this.#all) await process.close();
-    this.#unpublish();
+    for (const unpublish of this.#unpublish) unpublish();
     this.server?.close();
+  }
+
+  /** When something last went wrong for everybody. */
+  get troubleUntil(): number {
+    return Math.max(-1, this.server?.troubleUntil ?? -1, this.redis?.troubleUntil ?? -1);
   }
 
   get outages(): readonly { readonly at: number; readonly source: string }[] {
@@ -102,9 +125,7 @@ export class World {
   async ask(id: string, step: string, at: number, question: Question, client = question.address): Promise<Exchange> {
     const process = this.processes[at % this.processes.length];
     if (process === undefined) throw new Error("There is no process.");
-    const fault =
-      this.weather === "storm" ? drawFault(new Random(`${this.seed}/${id}/fault`), FAULTS_IN_A_STORM) : undefined;
-    const operation = newOperation(id, this.seed, fault);
+    const operation = newOperation(id, this.seed, this.weather === "storm" ? this.#faultsOf(id) : {});
     const began = virtualNow();
     const answer = await within(operation, () => ask(process.app, question));
     const wasFull = process.database !== undefined && lastWait(process.database) >= began;
@@ -126,11 +147,20 @@ export class World {
     return exchange;
   }
 
+  #faultsOf(id: string): Pick<Operation, "fault" | "redisFault"> {
+    const random = (what: string): Random => new Random(`${this.seed}/${id}/${what}`);
+    return {
+      fault: drawFault(random("fault"), FAULTS_IN_A_STORM),
+      redisFault: this.redis === undefined ? undefined : drawRedisFault(random("redis-fault"), REDIS_FAULTS_IN_A_STORM),
+    };
+  }
+
   /** Invariant (e): what is kept in the memory of a process stays within the places there are. */
   #checkBounds({ name, limits, memory }: SimulatedProcess): void {
     for (const [kind, store] of Object.entries({ limits, ...memory })) {
       const places = PLACES[kind as keyof typeof PLACES];
-      if (store.size > places) this.violation("e", `${name}: more than ${places} ${kind} held in ${places} places`);
+      if (store !== undefined && store.size > places)
+        this.violation("e", `${name}: more than ${places} ${kind} held in ${places} places`);
     }
   }
 
@@ -139,23 +169,34 @@ export class World {
     if (!this.violations.includes(told)) this.violations.push(told);
   }
 
-  /** Invariant (a) for the main limit: at most N accepted in any window, in each process. */
+  /**
+   * What of a limit may be accepted, and by whom it is counted: by each process, or by Redis for all of them. While Redis fails, each
+   * process counts for itself; so each accepts the limit once more, and Redis once more for each time it lost its data.
+   */
+  get counting(): { readonly together: boolean; readonly times: number } {
+    if (this.redis === undefined) return { together: false, times: 1 };
+    if (this.weather === "calm") return { together: true, times: 1 };
+    return { together: true, times: 1 + this.redis.losses + this.#lives };
+  }
+
+  /** Invariant (a) for the main limit: at most N accepted in any window, wherever it is counted. */
   checkMainLimit(): void {
+    const { together, times } = this.counting;
     const accepted = new Map<string, number[]>();
     for (const { process, client, began, answer } of this.exchanges) {
       if (answer.status === 429) continue;
-      const name = `${process} ${client}`;
-      const times = accepted.get(name) ?? [];
-      times.push(began);
-      accepted.set(name, times);
+      const name = together ? client : `${process} ${client}`;
+      const moments = accepted.get(name) ?? [];
+      moments.push(began);
+      accepted.set(name, moments);
     }
-    for (const [name, times] of accepted) {
-      times.sort((a, b) => a - b);
-      const isOver = times.some(
-        (time, at) => (times[at + LIMIT.limit] ?? Infinity) - time < LIMIT.windowSeconds * 1000,
+    const most = LIMIT.limit * times;
+    for (const [name, moments] of accepted) {
+      moments.sort((a, b) => a - b);
+      const isOver = moments.some(
+        (moment, at) => (moments[at + most] ?? Infinity) - moment < LIMIT.windowSeconds * 1000,
       );
-      if (isOver)
-        this.violation("a", `${name}: more than ${LIMIT.limit} requests accepted in ${LIMIT.windowSeconds} s`);
+      if (isOver) this.violation("a", `${name}: more than ${most} requests accepted in ${LIMIT.windowSeconds} s`);
     }
   }
 }
