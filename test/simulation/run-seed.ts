@@ -99,6 +99,8 @@ async function stormOnRedis(world: World, redis: RedisServer): Promise<void> {
     const isLost = world.sessions === "files" && random.chance(0.4);
     world.faults.add(isLost ? "redis-data-lost" : "redis-restart");
     redis.restart(random.between(100, 2000), { data: isLost ? "lost" : "kept" });
+    // A process that begins then knows only what the others have told Redis again.
+    if (isLost && random.chance(0.5)) await pause(3000).then(() => world.replaceProcess(random.between(0, 1)));
   }
 }
 

@@ -32,6 +32,8 @@ export class HonestCaller extends Caller {
   #tokens: Tokens | undefined;
   /** Names of keys whose creation was refused, and must not be there. */
   readonly #refusedNames = new Set<string>();
+  /** Credentials that were ended, and what each was. */
+  readonly #ended: { readonly what: string; readonly headers: Readonly<Record<string, string>> }[] = [];
   #names = 0;
 
   async live(steps: number): Promise<void> {
@@ -43,6 +45,7 @@ export class HonestCaller extends Caller {
     }
     await Promise.all(this.#background);
     await this.#listKeys();
+    for (const { what, headers } of this.#ended) await this.#checkRefused(`${what}, at the end`, headers, "the end");
   }
 
   #choose(): () => Promise<void> {
@@ -253,22 +256,19 @@ export class HonestCaller extends Caller {
     await this.#logIn();
   }
 
-  /** Invariant (b): a second after the acknowledgement every process refuses, or answers 503. */
+  /** Invariant (b): a second after the acknowledgement every process refuses, or answers 503, and from then on. */
   #expectRefused(what: string, headers: Readonly<Record<string, string>>): void {
-    const acknowledged = virtualNow();
     const during = `${this.turn} checked`;
-    const check = async (): Promise<void> => {
-      await pause(KNOWN_MS);
-      for (let at = 0; at < this.world.processes.length; at += 1) {
-        const { answer } = await this.send(`check ${what}`, "GET", "/me", { headers, at, during });
-        if (answer.status !== 401 && answer.status !== 503)
-          this.violation(
-            "b",
-            `${what}: ${answer.status} in process ${at}, ${virtualNow() - acknowledged} ms after it was acknowledged`,
-          );
-      }
-    };
-    this.#background.push(check());
+    this.#ended.push({ what, headers });
+    this.#background.push(pause(KNOWN_MS).then(() => this.#checkRefused(what, headers, during)));
+  }
+
+  async #checkRefused(what: string, headers: Readonly<Record<string, string>>, during: string): Promise<void> {
+    for (let at = 0; at < this.world.processes.length; at += 1) {
+      const { answer, process } = await this.send(`check ${what}`, "GET", "/me", { headers, at, during });
+      if (answer.status !== 401 && answer.status !== 503)
+        this.violation("b", `${what}: ${answer.status} in ${process}, at ${virtualNow()} ms`);
+    }
   }
 }
 

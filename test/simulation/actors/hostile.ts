@@ -323,6 +323,25 @@ const otherType: Attack = async (mallory) => {
   }
 };
 
+/** Requests that write into a session while it is logged out. */
+const saveRace: Attack = async (mallory) => {
+  for (let turn = 0; turn < 8; turn += 1) {
+    const headers = await logIn(mallory);
+    const saves = Array.from({ length: 4 }, (_, save) =>
+      mallory.send("save", "POST", "/notes", { headers, body: { note: `${save}` } }),
+    );
+    await pause(mallory.random.between(0, 3));
+    const end = await mallory.send("log out", "POST", "/logout", { headers });
+    await Promise.all(saves);
+    // A plain store does not say what its `destroy` found.
+    if (end.answer.status !== 200 || mallory.world.sessions === "files") continue;
+    await pause(1000);
+    const { answer } = await mallory.send("visit", "GET", "/me", { headers });
+    if (answer.status === 200)
+      mallory.violation("b", "save race: a log-out was acknowledged, and a request under way brought the session back");
+  }
+};
+
 const sessionsIn = (keys: readonly string[], cookie: string): string[] => {
   const value = decodeURIComponent(cookie.split("=")[1] ?? "");
   return keys.filter((key) => key.includes("session:") && value.includes(key.slice(key.lastIndexOf(":") + 1)));
@@ -379,4 +398,4 @@ export const ATTACKS: Readonly<Record<"calm" | "storm" | "memory", Readonly<Reco
 };
 
 /** Where limits and sessions are in Redis. */
-export const ATTACKS_ON_REDIS: Readonly<Record<string, Attack>> = { otherType, bothProcesses };
+export const ATTACKS_ON_REDIS: Readonly<Record<string, Attack>> = { otherType, bothProcesses, saveRace };

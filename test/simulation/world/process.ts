@@ -129,6 +129,10 @@ export function startProcess({ name, seed, database, redis, sessions }: ProcessO
         res.json({});
       }),
     );
+    app.post("/notes", body, security.requireAuth(), (req, res) => {
+      Object.assign(req.session, { note: field(req, "note") });
+      res.json({});
+    });
     app.post(
       "/tokens/issue",
       body,

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type LuaEngine, LuaFactory, LuaReturn } from "wasmoon";
+import { type LuaEngine, LuaFactory } from "wasmoon";
 import { REDIS_COMMANDS } from "./redis-commands.js";
 
 export type Reply = string | number | null | Error | Reply[];
@@ -62,7 +62,7 @@ export class RedisEngine {
     lua.lua_checkstack(address, words.length + 1);
     lua.lua_getglobal(address, name);
     for (const word of words) lua.lua_pushlstring(address, word, Buffer.byteLength(word));
-    const failed = lua.lua_pcallk(address, words.length, 1, 0, 0, null) !== LuaReturn.Ok;
+    const failed = lua.lua_pcallk(address, words.length, 1, 0, 0, null) > 0;
     const answer = lua.lua_tolstring(address, -1, null);
     lua.lua_settop(address, 0);
     if (failed) throw new Error(answer);
