@@ -82,4 +82,16 @@ export const FIXES: readonly Fix[] = [
     without: "const aheadMs = 0;",
     seed: 3,
   },
+  {
+    fault: "a key of another type in Redis counts as an outage",
+    fix: '"unreadable-record": ["WRONGTYPE", "UNREADABLE"]',
+    without: '"unreachable": ["WRONGTYPE", "UNREADABLE"]',
+    seed: 59,
+  },
+  {
+    fault: "a revocation that could not be announced is acknowledged",
+    fix: "await withTimeout(this.#source.record(changes), this.#writeMs);",
+    without: "await withTimeout(this.#source.record(changes), this.#writeMs).catch(() => undefined);",
+    seed: 120,
+  },
 ];
