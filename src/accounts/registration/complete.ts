@@ -11,6 +11,7 @@ import { passwordCredential } from "../passwords/new-password.js";
 import { PASSWORD_KIND } from "../passwords/record.js";
 import { linkEnded } from "../refusals.js";
 import type { Person } from "../types.js";
+import { UsersUnavailableError } from "../users.js";
 import type { Claim, Registration, Registrations } from "./pending.js";
 
 /** Somebody else has this name. */
@@ -30,7 +31,7 @@ const IN_PROGRESS: Refusal = Object.freeze({
  *
  * Each step can be taken again: when one fails, the claim is given back, and the same call goes on where the failed one
  * stopped. That `users.create` has been called is stored before it is called, so that a person whom it made, and whose
- * password could not be stored, is told from one who was there before.
+ * password could not be stored, is told from one who was there before, and from one whom the app adds after it has refused.
  */
 export class Completion {
   readonly #context: AccountsContext;
@@ -86,7 +87,8 @@ export class Completion {
       this.#announce(exchange, person);
       return person;
     } catch (error) {
-      await this.#registrations.release(claim, { ...registration, isBegun: true });
+      const isBegun = registration.isBegun || !hasRefused(error);
+      await this.#registrations.release(claim, { ...registration, isBegun });
       throw error;
     }
   }
@@ -109,4 +111,12 @@ export class Completion {
       subject: id,
     }));
   }
+}
+
+/**
+ * Whether `users.create` rejected, and so made nobody: a person of this name who appears later is not of the registration.
+ * Of a call that was late nobody knows.
+ */
+function hasRefused(error: unknown): boolean {
+  return error instanceof UsersUnavailableError && error.cause !== undefined;
 }

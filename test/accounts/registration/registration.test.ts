@@ -446,6 +446,26 @@ describe("POST /register without notify", () => {
     expect((await app.client().post(REGISTER, { login: "ada", password: PASSWORD })).text).toContain(answer);
   });
 
+  test.each([
+    ["refused, and the app adds somebody of that name", () => Promise.reject(new Error("reserved")), 409, 401],
+    ["late, and then made the person", () => new Promise<never>(() => undefined), 200, 200],
+  ] as const)(
+    "a registration that users.create %s",
+    async (_name, create, status, logIn) => {
+      const users = new Map<string, AccountUser>();
+      const app = await accountsApp({
+        notify: undefined,
+        users: { findByLogin: (login) => users.get(login), findById: (id) => users.get(id), create },
+      });
+      const register = () => app.client().post(REGISTER, { login: "root", password: PASSWORD });
+      expect((await register()).status).toBe(503);
+      users.set("root", { id: "root", login: "root", roles: ["admin"] });
+      expect((await register()).status).toBe(status);
+      expect((await app.client().logIn("root")).status).toBe(logIn);
+    },
+    15_000,
+  );
+
   test("an address that was not verified is not passed as one", async () => {
     const app = await registrationApp({ notify: undefined });
     await app.client().post(REGISTER, { login: ADA, password: PASSWORD });
