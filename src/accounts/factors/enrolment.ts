@@ -38,6 +38,9 @@ const startBody = z.strictObject({
 });
 const confirmBody = z.strictObject({ code: codeField, pending: tokenField.optional() });
 
+/** What `compromise.end` is told. */
+const ENDING = Object.freeze({ reason: "factor-added" });
+
 /** What an authenticator app needs. */
 export interface TotpEnrolment {
   /** The secret as people type it: 32 characters of base32. */
@@ -159,6 +162,8 @@ export function totpEnrolment(context: AccountsContext): {
     const code = readCode(body.code);
     const step = secret === undefined || code === undefined ? undefined : matchingStep(secret, code, now);
     if (step === undefined) return wrong;
+    // Before the factor is there, and once more after that: a process that dies in between leaves nobody logged in without it.
+    await evenIfLate(async () => void (await context.compromise.end(person.id, { ...ENDING, keep: req.principal })));
     // Of several requests one goes on; a wrong code has not ended the log-in.
     if (resumed !== undefined && !(await gate.take(exchange, body.pending))) return NO_PENDING;
 
@@ -187,7 +192,7 @@ export function totpEnrolment(context: AccountsContext): {
       time,
       // The caller got a failure, and the factor may be there all the same: what was logged in without it must end.
       (late) => {
-        if (late !== false) context.compromise.end(person.id, { reason: "factor-added" }).catch(() => undefined);
+        if (late !== false) context.compromise.end(person.id, ENDING).catch(() => undefined);
       },
     );
     if (!isDone) return wrong;

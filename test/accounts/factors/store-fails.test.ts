@@ -1,5 +1,6 @@
 import { ManualClock } from "portcullis/testing";
 import { describe, expect, test } from "vitest";
+import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
 import { accountsApp, person } from "../support/app.js";
 import { Authenticator, enrol } from "../support/authenticator.js";
@@ -43,6 +44,36 @@ describe("a store of sessions that fails when a factor has been changed", () => 
     expect(removed.status).toBe(204);
     expect((await other.get("/me")).status).toBe(401);
   });
+});
+
+test("a process that dies when it has stored a factor leaves nobody logged in without it", async () => {
+  const store = new MemoryCredentialStore();
+  const app = await accountsApp({ stores: { credentials: store } });
+  await person(app);
+  const [ada, thief] = [app.client(), app.client()];
+  await ada.logIn();
+  await thief.logIn();
+  const { accessToken } = (await app.client().logIn("ada", undefined, { deliver: "tokens" })).json() as {
+    accessToken: string;
+  };
+  const { secret } = (await ada.post("/account/totp", {})).json() as { secret: string };
+  const change = store.change.bind(store);
+  // What would follow the write never runs.
+  const dead = new Promise<never>(() => undefined);
+  const stored = new Promise<void>((resolve) => {
+    store.change = async (...given) => {
+      await change(...given);
+      resolve();
+      return dead;
+    };
+  });
+  const confirmed = ada.post("/account/totp/confirm", { code: new Authenticator(secret).code(app.clock.now()) });
+  await stored;
+  expect(await app.accounts.factors.list("id-ada")).toHaveLength(1);
+  expect((await thief.get("/me")).status).toBe(401);
+  expect((await app.client().get("/me", { authorization: `Bearer ${accessToken}` })).status).toBe(401);
+  expect((await ada.get("/me")).status).toBe(200);
+  expect((await confirmed).status).toBe(503);
 });
 
 describe("factors.remove and factors.resetAll, when the sessions of the person cannot be ended", () => {
