@@ -123,6 +123,15 @@ export const accountLinks: Group = {
       "not disabled",
     ),
     badReset(
+      "a link in a mailbox that its owner has left",
+      "CWE-640",
+      (lab, _token, ada) => {
+        const user = lab.users.get(ada.id);
+        if (user !== undefined) lab.users.set(ada.id, { ...user, email: lab.newLogin() });
+      },
+      "the same address",
+    ),
+    badReset(
       "the link of a registration, to reset a password",
       "CWE-843",
       (lab) => lab.registration(lab.visitor(), lab.newLogin()),

@@ -7,6 +7,7 @@ import { newLink } from "../links.js";
 import { mailAddressOf } from "../mail-address.js";
 import { type MailLimits, RESET_LINK_MS } from "../mail-limits.js";
 import { RESET_KIND } from "../passwords/record.js";
+import { tokenHash } from "../secrets.js";
 import type { Person } from "../types.js";
 
 const body = z.strictObject({ login: loginField });
@@ -33,7 +34,7 @@ export function forgotRoute(
     const { link, credential } = newLink(settings, "resetPassword", {
       kind: RESET_KIND,
       ownerId,
-      data: {},
+      data: { address: addressHash(receiver) ?? account },
       now,
       lifeMs: RESET_LINK_MS,
     });
@@ -53,6 +54,12 @@ export function forgotRoute(
 
 function getsMail(person: Person): boolean {
   return !person.isDisabled && mailAddressOf(person) !== undefined;
+}
+
+/** To which address a link goes, as a hash: when the person has another one since, the link has ended. */
+export function addressHash(person: Person | undefined): string | undefined {
+  const address = person && mailAddressOf(person);
+  return address === undefined ? undefined : tokenHash(address);
 }
 
 /** The client of the windows that limit mail to a person, or to nobody. */

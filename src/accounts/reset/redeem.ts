@@ -11,7 +11,7 @@ import { passwordCredential, type PasswordMaker } from "../passwords/new-passwor
 import { ENDS_WITH_PASSWORD, RESET_KIND } from "../passwords/record.js";
 import { CHANGED_MEANWHILE, linkEnded, passwordRefused } from "../refusals.js";
 import { tokenHash } from "../secrets.js";
-import { resetAccount } from "./forgot.js";
+import { addressHash, resetAccount } from "./forgot.js";
 
 const body = z.strictObject({
   token: tokenField,
@@ -42,7 +42,7 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     const link = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
     if (link === undefined || !isLive(link, runtime.clock.now())) return ENDED;
     const person = await time.besides(() => users.findById(link.ownerId));
-    if (person === undefined || person.isDisabled) return ENDED;
+    if (person === undefined || person.isDisabled || addressHash(person) !== link.data.address) return ENDED;
     const own = await gate.credentialsOf(person.id, time);
     const made = await time.besides(() =>
       maker.newPasswordData(person, exchange.body.password, own, [stateOf(req).address(req)]),

@@ -32,19 +32,21 @@ describe("POST /password/reset", () => {
     ["ended", { advance: 1_200_000 }],
     ["of a person who was disabled", { disabled: true }],
     ["of a person who is no more", { gone: true }],
+    ["sent to an address that is no longer the person's", { moved: true }],
     ["of nobody", { token: "A".repeat(43) }],
     ["malformed", { token: "not a token" }],
   ] as const)("refuses a link that is %s; the allowed twin is accepted", async (_name, state) => {
     const app = await accountsApp();
     const ada = await person(app);
     const token = await resetToken(app);
-    const set = { uses: 0, replaced: false, advance: 0, disabled: false, gone: false, token, ...state };
+    const set = { uses: 0, replaced: false, advance: 0, disabled: false, gone: false, moved: false, token, ...state };
     for (let use = 0; use < set.uses; use++)
       expect((await app.client().post(RESET, { token, password: NEW_PASSWORD })).status).toBe(200);
     if (set.replaced) await resetToken(app, "ada", 2);
     app.clock.advance(set.advance);
     if (set.disabled) app.users.set("id-ada", { ...ada, disabled: true });
     if (set.gone) app.users.delete("id-ada");
+    if (set.moved) app.users.set("id-ada", { ...ada, email: "ada@example.org" });
     const refused = await app.client().post(RESET, { token: set.token, password: "yet another long password" });
     expect([refused.status, (refused.json() as { code: string }).code]).toEqual([401, "invalid-credentials"]);
     app.users.set("id-ada", ada);
