@@ -29,6 +29,7 @@ export interface AccountsPart {
   readonly routes: readonly Route[];
   /** Called when a session has been made. */
   readonly arrived?: Arrived;
+  /** Called when the stores can be used. */
   init?(): Promise<void>;
   close?(): Promise<void>;
 }

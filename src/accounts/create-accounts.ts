@@ -142,7 +142,8 @@ export function createAccounts(
     lostOnRestart: stores.lostOnRestart,
     describe: () => describeAccounts(parsed),
     init: async () => {
-      await Promise.all([stores.credentials.init(), stores.singleUse.init(), ...parts.map((part) => part.init?.())]);
+      await Promise.all([stores.credentials.init(), stores.singleUse.init()]);
+      await Promise.all(parts.map(async (part) => part.init?.()));
     },
     close: async () => {
       await Promise.all(parts.map(async (part) => part.close?.()));

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { MemoryCredentialStore } from "../../src/stores/memory/credential-store.js";
 import { accountsApp, person } from "./support/app.js";
 
 describe("POST /login", () => {
@@ -35,6 +36,24 @@ describe("POST /login", () => {
         json: 0,
       });
     }
+  });
+
+  test("changes a record of the store for every name, since what is written to a disk takes longer", async () => {
+    const store = new MemoryCredentialStore();
+    const addFailure = store.addFailure.bind(store);
+    const counted: (number | undefined)[] = [];
+    store.addFailure = async (...given) => {
+      const failures = await addFailure(...given);
+      counted.push(failures);
+      return failures;
+    };
+    const app = await accountsApp({ stores: { credentials: store } });
+    await person(app);
+    await person(app, "away", { disabled: true });
+    app.users.set("id-none", { id: "id-none", login: "none" });
+    for (const login of ["ada", "away", "none", "nobody", "somebody", "nobody"])
+      expect((await app.client().logIn(login, "not the password at all")).status).toBe(401);
+    expect(counted).toEqual([1, 1, 1, 1, 1, 2]);
   });
 
   test("delivers tokens, which name what was proved", async () => {

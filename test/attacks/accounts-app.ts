@@ -4,6 +4,7 @@ import express, { type ErrorRequestHandler, type Request, type Response } from "
 import { vi } from "vitest";
 import { applySecurity } from "portcullis";
 import { type AccountNotice, type AccountUser, createAccounts } from "portcullis/accounts";
+import { MemoryCredentialStore } from "../../src/stores/memory/credential-store.js";
 import { Authenticator } from "../accounts/support/authenticator.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
@@ -39,6 +40,8 @@ export class AccountsLab {
   compared = 0;
   /** Of them, those with the hash of `PASSWORD`. */
   comparedWithReal = 0;
+  /** Failures of passwords that changed a record of the store. */
+  written = 0;
   /** Whether passwords are hashed with argon2, for attacks on the hash itself. The other hash is a fast one. */
   hashesSlowly = false;
   readonly #app = express();
@@ -50,6 +53,13 @@ export class AccountsLab {
 
   constructor() {
     const { users } = this;
+    const credentials = new MemoryCredentialStore({ clock: this.clock });
+    const addFailure = credentials.addFailure.bind(credentials);
+    credentials.addFailure = async (...given) => {
+      const failures = await addFailure(...given);
+      if (failures !== undefined) this.written += 1;
+      return failures;
+    };
     this.security = applySecurity(
       this.#app,
       {
@@ -69,13 +79,15 @@ export class AccountsLab {
       {
         baseUrl: ACCOUNTS_ORIGIN,
         users: {
-          findByLogin: (login) => [...users.values()].find((user) => user.login === login.toLowerCase()),
+          findByLogin: (login) =>
+            [...users.values()].find((user) => [user.login, user.email].includes(login.toLowerCase())),
           findById: (id) => users.get(id),
           create: ({ login, email }) =>
             this.#add({ login: login.toLowerCase(), ...(email === undefined ? {} : { email }) }),
         },
         notify: (notice) => void this.notices.push(notice),
         factors: { required: ({ roles }) => roles?.includes("admin") === true },
+        stores: { credentials },
       },
       {
         argon2: {

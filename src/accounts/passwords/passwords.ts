@@ -8,6 +8,7 @@ import { PasswordHasher } from "./hasher.js";
 import { passwordProof, type ProvePassword } from "./prove-again.js";
 import { passwordLogIn } from "./log-in.js";
 import { type PasswordMaker, passwordMaker } from "./new-password.js";
+import { Nobody } from "./nobody.js";
 import { PasswordProver } from "./prover.js";
 import { PasswordRules } from "./rules.js";
 import { PasswordUpkeep } from "./upkeep.js";
@@ -35,7 +36,8 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
   const rules = new PasswordRules(passwords, settings, host.runtime, dependencies.breachedRanges);
   const maker = passwordMaker(rules, hasher, gate);
   const devices = new TrustedDevices(context);
-  const prover = new PasswordProver(context, passwords, hasher, devices);
+  const nobody = new Nobody(context);
+  const prover = new PasswordProver(context, passwords, hasher, devices, nobody);
   const upkeep = new PasswordUpkeep(context, hasher, rules);
   return {
     api: passwordsApi(context, { rules, maker, prover }),
@@ -43,5 +45,6 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
     prove: passwordProof(context, { prover, devices }),
     routes: [passwordLogIn(context, { prover, upkeep, devices }), passwordChange(context, { prover, maker, devices })],
     arrived: (exchange, person) => devices.welcome(exchange, person),
+    init: () => nobody.init(),
   };
 }

@@ -8,6 +8,7 @@ import type { ResolvedPasswordSettings } from "../settings.js";
 import type { Person } from "../types.js";
 import type { TrustedDevices } from "./devices.js";
 import type { HashCharge, PasswordHasher } from "./hasher.js";
+import type { Nobody } from "./nobody.js";
 import { type PlainPassword, readPassword } from "./plain-text.js";
 import { PASSWORD_KIND, type StoredPassword, storedPasswordOf } from "./record.js";
 
@@ -37,9 +38,6 @@ export interface PasswordTry {
   readonly time: StoreTime;
 }
 
-/** Is no credential's: it has another length. */
-const NOBODY = "nobody";
-
 /**
  * Checks passwords, and counts failures in a row before it does (NIST SP 800-63B-4 3.2.2): of any number of parallel tries
  * at most as many are compared as the settings allow. What it does for a person who exists, it does for one who does not.
@@ -49,17 +47,20 @@ export class PasswordProver {
   readonly #most: number;
   readonly #hasher: PasswordHasher;
   readonly #devices: TrustedDevices;
+  readonly #nobody: Nobody;
 
   constructor(
     context: AccountsContext,
     { maxConsecutiveFailures }: ResolvedPasswordSettings,
     hasher: PasswordHasher,
     devices: TrustedDevices,
+    nobody: Nobody,
   ) {
     this.#context = context;
     this.#most = maxConsecutiveFailures;
     this.#hasher = hasher;
     this.#devices = devices;
+    this.#nobody = nobody;
   }
 
   /**
@@ -76,8 +77,7 @@ export class PasswordProver {
     const found = await credentials.read((store) => store.find(PASSWORD_KIND, owner), owner, time);
     const device = found === undefined || req === undefined ? undefined : await this.#devices.of(req, found, time);
     const counted = device ?? found;
-    const failures =
-      (await credentials.write((store, call) => store.addFailure(counted?.id ?? NOBODY, call), owner, time)) ?? 0;
+    const failures = await this.#count(counted, account, time);
     const isOpen = failures <= this.#most;
     const stored = found === undefined ? undefined : storedPasswordOf(found);
     const charge: HashCharge = { callers, target: { key: account, owner: account } };
@@ -97,6 +97,16 @@ export class PasswordProver {
       await this.#clear(found, owner, time);
     if (failures > 1) this.#successAfterFailures(person, req);
     return { ok: true, plain, credential: found, stored };
+  }
+
+  /** Counts a failure before anything is compared. @returns how many there are in a row, with this one */
+  async #count(counted: StoredCredential | undefined, account: string, time: StoreTime): Promise<number> {
+    if (counted === undefined) {
+      await this.#nobody.addFailure(account, time);
+      return 0;
+    }
+    const { id, ownerId } = counted;
+    return (await this.#context.credentials.write((store, call) => store.addFailure(id, call), ownerId, time)) ?? 0;
   }
 
   async #clear({ id }: StoredCredential, owner: string, time: StoreTime): Promise<void> {
