@@ -125,6 +125,18 @@ export const accountGuessing: Group = {
       outcome: { holds: "one hash for a name that nobody has", evidence: 1 },
       twin: { differs: "a name that somebody has", outcome: { holds: "one hash", evidence: 1 } },
     },
+    {
+      name: "which names exist, by how long the disk takes",
+      reference: "CWE-208",
+      sequence: async ({ accounts }, twin) => {
+        const { login } = await accounts.person();
+        const before = accounts.written;
+        await accounts.visitor().logIn({ login: twin ? login : accounts.newLogin() }, WRONG);
+        return accounts.written - before;
+      },
+      outcome: { holds: "one record changed for a name that nobody has", evidence: 1 },
+      twin: { differs: "a name that somebody has", outcome: { holds: "one record changed", evidence: 1 } },
+    },
     oracle("which names exist, by asking for a new password", "CWE-204", async (lab) => [
       await lab.visitor().post("/account/password/forgot", { login: lab.newLogin() }),
       await lab.visitor().post("/account/password/forgot", { login: (await lab.person()).login }),
@@ -271,8 +283,40 @@ export const accountGuessing: Group = {
       outcome: { holds: "the owner gets in with a device that is known", evidence: 200 },
       twin: { differs: "a device that is not known", outcome: { holds: "nobody else does", evidence: 429 } },
     },
+    {
+      name: "strangers lock out an owner who has logged out",
+      reference: "CWE-645",
+      sequence: async ({ accounts }, twin) => {
+        const ada = await accounts.person();
+        const own = await accounts.loggedIn(ada);
+        await own.post("/account/logout");
+        await guess(() => accounts.visitor(), ada, MOST_FAILURES);
+        return (await (twin ? accounts.visitor() : own).logIn(ada)).status;
+      },
+      outcome: { holds: "the owner gets in with a device that is known", evidence: 200 },
+      twin: { differs: "a device that is not known", outcome: { holds: "nobody else does", evidence: 429 } },
+    },
+    {
+      name: "strangers lock out an owner who logs in with the address in place of the name",
+      reference: "CWE-645",
+      sequence: async ({ accounts }, twin) => {
+        const email = accounts.newLogin();
+        const ada = await accounts.person({ email, emailVerified: !twin });
+        const own = await accounts.loggedIn(ada);
+        own.cookies.delete(SESSION);
+        await guess(() => accounts.visitor(), { login: email }, MOST_FAILURES);
+        return (await own.logIn({ login: email })).status;
+      },
+      outcome: { holds: "the owner gets in with a device that is known", evidence: 200 },
+      twin: {
+        differs: "an address that nobody has verified",
+        outcome: { holds: "it may be somebody else's: the device is not known for it", evidence: 429 },
+      },
+    },
     device("a known device, with its id changed", "CWE-347", (cookie) => changeAt(cookie, 0)),
-    device("a known device, with its signatures changed", "CWE-347", (cookie) => changeAt(changeAt(cookie, 30), 70)),
+    device("a known device, with its signatures changed", "CWE-347", (cookie) =>
+      [30, 70, 120].reduce(changeAt, cookie),
+    ),
     device(
       "a known device of the attacker's own account",
       "CWE-639",

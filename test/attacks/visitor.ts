@@ -42,6 +42,7 @@ export class Visitor {
       const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
       return cookies.get(name) !== value;
     });
+    if (String(answer.headers["clear-site-data"] ?? "").includes('"cookies"')) cookies.clear();
     for (const line of given ?? []) {
       const pair = line.slice(0, line.indexOf(";"));
       const name = pair.slice(0, pair.indexOf("="));

@@ -11,8 +11,8 @@ import { newId } from "../secrets.js";
 import type { Person } from "../types.js";
 import { DEVICE_KIND } from "./record.js";
 
-/** The id of a device, its signature for the counters of log-ins, and that for the password. */
-const COOKIE = /^([\w-]{22})\.([\w-]{43})\.([\w-]{43})$/;
+/** The id of a device, its signatures for the counters of log-ins by name and by address, and that for the password. */
+const COOKIE = /^([\w-]{22})\.([\w-]{43})\.([\w-]{43})\.([\w-]{43})$/;
 /** The longest time that a browser keeps a cookie, in seconds. */
 const LIFE_SECONDS = 34_560_000;
 /** Most devices of a person; one more forgets the oldest. */
@@ -39,13 +39,15 @@ export class TrustedDevices {
   }
 
   /**
-   * The account whose log-ins a request is counted with: a hash of the name, and of its own for a device that has logged in
-   * with this name, so that what strangers use up is not the owner's. Nothing is read for it.
+   * The account whose log-ins a request is counted with: a hash of the name, and of its own for a device on which the person
+   * of this name, or of this verified address, has logged in, so that what strangers use up is not the owner's. Nothing is
+   * read for it.
    */
   accountOf(req: Request, login: string): string {
     const account = accountHash(login);
     const { id, forAccount } = this.#cookieOf(req);
-    return this.#isSigned(forAccount, accountBinding(id, account)) ? `${account} ${id}` : account;
+    const binding = accountBinding(id, account);
+    return forAccount.some((mac) => this.#isSigned(mac, binding)) ? `${account} ${id}` : account;
   }
 
   /**
@@ -82,8 +84,9 @@ export class TrustedDevices {
    *
    * @throws StoreUnavailableError (rejects)
    */
-  async #remember(req: Request, res: Response, { id: personId, login }: Person, time: StoreTime): Promise<void> {
+  async #remember(req: Request, res: Response, person: Person, time: StoreTime): Promise<void> {
     const { credentials, host } = this.#context;
+    const { id: personId, login, email, emailVerified } = person;
     const own = await credentials.read((store) => store.listOf(personId), personId, time);
     const password = own.find(({ kind }) => kind === "password");
     if (password === undefined) return;
@@ -101,16 +104,20 @@ export class TrustedDevices {
       if (!isKept) return;
     }
     const { name } = device;
-    const bindings = [accountBinding(name, accountHash(login)), passwordBinding(name, password)];
-    const [forAccount, forPassword] = bindings.map((one) =>
-      macOf(this.#keys[0] as KeyObject, one).toString("base64url"),
-    );
-    res.append("Set-Cookie", `${this.#cookieName}=${name}.${forAccount}.${forPassword}${this.#attributes}`);
+    // An address that nobody has verified may be somebody else's, whose log-ins would be counted apart then.
+    const names = [login, emailVerified ? (email ?? login) : login];
+    const bindings = [...names.map((one) => accountBinding(name, accountHash(one))), passwordBinding(name, password)];
+    const macs = bindings.map((one) => macOf(this.#keys[0] as KeyObject, one).toString("base64url"));
+    res.append("Set-Cookie", `${this.#cookieName}=${[name, ...macs].join(".")}${this.#attributes}`);
   }
 
-  #cookieOf(req: Request): { readonly id: string; readonly forAccount: string; readonly forPassword: string } {
-    const [, id = "", forAccount = "", forPassword = ""] = COOKIE.exec(readCookie(req, this.#cookieName) ?? "") ?? [];
-    return { id, forAccount, forPassword };
+  #cookieOf(req: Request): {
+    readonly id: string;
+    readonly forAccount: readonly string[];
+    readonly forPassword: string;
+  } {
+    const [, id = "", ...macs] = COOKIE.exec(readCookie(req, this.#cookieName) ?? "") ?? [];
+    return { id, forAccount: macs.slice(0, 2), forPassword: macs[2] ?? "" };
   }
 
   #isSigned(mac: string, binding: string): boolean {

@@ -50,7 +50,8 @@ export function createSessions({ host, gate }: AccountsContext): AccountsPart {
     await gate.abandon(exchange, body.pending);
     const family = principal === undefined ? undefined : familyOf(principal);
     if (family !== undefined) await jwt?.endFamily(family, { subject: principal?.id ?? "" });
-    await session?.logOut(req, res);
+    // The browser keeps the cookie by which it is a known device: the next log-in needs it while strangers guess.
+    await session?.logOut(req, res, { clearSiteData: ["cache", "storage"] });
     return LOGGED_OUT;
   }
 

@@ -162,6 +162,7 @@ export class Client {
       },
       ...(body === undefined ? {} : { body }),
     });
+    if (String(answer.headers["clear-site-data"] ?? "").includes('"cookies"')) this.cookies.clear();
     for (const line of answer.headers["set-cookie"] ?? []) {
       const [pair = ""] = line.split(";");
       const name = pair.slice(0, pair.indexOf("="));
