@@ -1,17 +1,33 @@
 import type { Request } from "express";
 import type { AccountsContext } from "../context.js";
+import { isForm } from "../http/body.js";
 import type { Answer } from "../http/route.js";
 import { recoveryCodesPage } from "../pages/recovery-codes-page.js";
 
 /** The answer with new recovery codes, which are shown this once: JSON for programs, a page for forms. */
 export function showCodes(
-  { settings }: AccountsContext,
+  context: AccountsContext,
   req: Request,
   answer: Answer,
   codes: readonly string[],
   next: string,
 ): Answer {
   const body = { ...answer.body, recoveryCodes: codes };
-  if (codes.length === 0) return { ...answer, body };
-  return { ...answer, body, html: settings.showRecoveryCodes?.(codes, req) ?? recoveryCodesPage(codes, next) };
+  if (codes.length === 0 || !isForm(req)) return { ...answer, body };
+  return { ...answer, body, html: ownPage(context, req, codes) ?? recoveryCodesPage(codes, next) };
+}
+
+/** The page that the app makes. When it makes none, the codes are shown all the same: the old ones are gone. */
+function ownPage({ settings, host }: AccountsContext, req: Request, codes: readonly string[]): string | undefined {
+  const { showRecoveryCodes } = settings;
+  if (showRecoveryCodes === undefined) return undefined;
+  try {
+    const page: unknown = showRecoveryCodes(codes, req);
+    if (typeof page === "string") return page;
+    if (page instanceof Promise) page.catch(() => undefined);
+  } catch {
+    // What it threw may contain the codes.
+  }
+  host.runtime.events.emit("portcullis_layer_failed", () => ({ source: "accounts", reason: "show-recovery-codes" }));
+  return undefined;
 }

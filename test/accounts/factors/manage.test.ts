@@ -114,3 +114,39 @@ describe("accounts.factors", () => {
     await expect(app.accounts.factors.resetAll("nobody")).rejects.toThrow(/knows no person/);
   });
 });
+
+describe("showRecoveryCodes", () => {
+  const CODES = /(?:[0-9A-Z]{4}-){5}[0-9A-Z]{4}/g;
+
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new Error("no template");
+      },
+    ],
+    ["gives a promise", () => Promise.reject(new Error("no template")) as never],
+    ["gives nothing", () => undefined as never],
+  ] as const)("that %s takes no codes away", async (_name, showRecoveryCodes) => {
+    const { app, browser, recoveryCodes } = await withFactor({ showRecoveryCodes });
+    expect(recoveryCodes).toHaveLength(10);
+    const page = await browser.form("/account/recovery-codes", {});
+    expect([page.status, page.headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"]);
+    expect(new Set(page.text.match(CODES)).size).toBe(10);
+    expect(app.events.filter(({ reason }) => reason === "show-recovery-codes")).toHaveLength(1);
+  });
+
+  test("makes the page, and is not asked by a program", async () => {
+    const shown: (readonly string[])[] = [];
+    const { app, browser } = await withFactor({
+      showRecoveryCodes: (codes) => {
+        shown.push(codes);
+        return `<p>${codes.join(" ")}</p>`;
+      },
+    });
+    expect(shown).toEqual([]);
+    const page = await browser.form("/account/recovery-codes", {});
+    expect(page.text).toBe(`<p>${shown[0]?.join(" ")}</p>`);
+    expect(app.events.filter(({ reason }) => reason === "show-recovery-codes")).toEqual([]);
+  });
+});
