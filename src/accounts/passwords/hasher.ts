@@ -12,6 +12,9 @@ const ARGON2ID = Object.freeze({ type: 2, memoryCost: 19_456, timeCost: 2, paral
 /** How a hash with these parameters begins, with a salt of 16 bytes and a tag of 32. */
 const OURS = /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/;
 
+/** The most bytes of a password that bcrypt reads. */
+const BCRYPT_BYTES = 72;
+
 /** The functions of the package argon2 that are used. */
 export interface Argon2 {
   /** Hashes a password; resolves with PHC text. */
@@ -86,8 +89,13 @@ export class PasswordHasher {
     return "mismatch";
   }
 
-  /** Whether a hash has other parameters or another pepper than new ones. */
-  isOutdated({ hash, pepper }: StoredPassword): boolean {
+  /**
+   * Whether a password that was right is to be hashed anew: its hash has other parameters or another pepper than new ones.
+   * bcrypt reads no more than 72 bytes: of as many or more nobody knows whether that was the whole password, so its hash stays.
+   */
+  isOutdated({ hash, pepper }: StoredPassword, { typed, text }: PlainPassword): boolean {
+    const isCut = [typed, text].some((one) => Buffer.byteLength(one) >= BCRYPT_BYTES);
+    if (isCut && hashForm(hash) === "bcrypt") return false;
     return pepper !== this.#peppers[0]?.id || !OURS.test(hash);
   }
 

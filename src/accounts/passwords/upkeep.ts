@@ -27,7 +27,7 @@ export class PasswordUpkeep {
     time: StoreTime,
   ): Promise<void> {
     let next: StoredPassword = stored;
-    if (this.#hasher.isOutdated(stored)) {
+    if (this.#hasher.isOutdated(stored, plain)) {
       const made = await time.besides(() => this.#hasher.hash(plain, charge)).catch(ignoreFullQueue);
       if (made !== undefined)
         next = { ...made, isLong: this.#rules.isLong(plain.text), breach: stored.breach ?? this.#unchecked(stored) };

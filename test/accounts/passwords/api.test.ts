@@ -76,6 +76,16 @@ describe("accounts.passwords", () => {
     },
   );
 
+  test("a password of which bcrypt has read a part stays right, whatever is typed after that part", async () => {
+    const password = "x".repeat(100);
+    const app = await accountsApp();
+    app.users.set("1", { id: "1", login: "ada" });
+    await app.accounts.passwords.import("1", await bcrypt.hash(password, 4));
+    for (const typed of [`${"x".repeat(72)} mistyped`, "x".repeat(72), password])
+      expect((await app.client().logIn("ada", typed)).status).toBe(200);
+    expect((await app.client().logIn("ada", "x".repeat(71))).status).toBe(401);
+  });
+
   test("without passwords every function says so, and there is no route", async () => {
     const app = await accountsApp({ passwords: false, factors: { totp: false } });
     for (const call of [

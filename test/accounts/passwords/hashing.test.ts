@@ -10,6 +10,7 @@ import { Secret } from "../../../src/core/secret.js";
 import { testSecret } from "../../../src/testing/test-secret.js";
 
 const NOBODY = { callers: [] };
+const SHORT = { typed: "a password", text: "a password" };
 const peppers = [1, 2].map(() => new Secret(String(testSecret())));
 
 function plain(typed: string): PlainPassword {
@@ -71,7 +72,7 @@ describe("hashing", () => {
     expect(await one.compare(stored, plain("cafe\u0301 cafe\u0301 cafe\u0301"), NOBODY)).toBe("match");
     expect(await one.compare(stored, plain("cafe cafe cafe"), NOBODY)).toBe("mismatch");
     expect(await one.compare(undefined, plain("cafe cafe cafe"), NOBODY)).toBe("mismatch");
-    expect(one.isOutdated(stored)).toBe(false);
+    expect(one.isOutdated(stored, SHORT)).toBe(false);
   });
 
   test("a ring of peppers: the first hashes, all verify, and without its pepper a hash says nothing", async () => {
@@ -81,11 +82,7 @@ describe("hashing", () => {
     const rotated = hasher(young, old);
     expect(await rotated.compare(made, plain("a password with a pepper"), NOBODY)).toBe("match");
     expect(await rotated.compare(made, plain("a password without it"), NOBODY)).toBe("mismatch");
-    expect([hasher(old).isOutdated(made), rotated.isOutdated(made), hasher().isOutdated(made)]).toEqual([
-      false,
-      true,
-      true,
-    ]);
+    expect([hasher(old), rotated, hasher()].map((one) => one.isOutdated(made, SHORT))).toEqual([false, true, true]);
     for (const without of [hasher(young), hasher()])
       expect(await without.compare(made, plain("a password with a pepper"), NOBODY)).toBe("unreadable");
     const unmarked = { hash: made.hash, isLong: true };
@@ -105,7 +102,7 @@ describe("hashing", () => {
       const stored = { hash, isLong: false, isImported: true };
       expect(await one.compare(stored, plain(typed), NOBODY)).toBe("match");
       expect(await one.compare(stored, plain("cafe au lait"), NOBODY)).toBe("mismatch");
-      expect(one.isOutdated(stored)).toBe(true);
+      expect(one.isOutdated(stored, plain(typed))).toBe(true);
     }
   });
 
@@ -113,6 +110,13 @@ describe("hashing", () => {
     const stored = { hash: await bcrypt.hash("x".repeat(100), 4), isLong: false, isImported: true };
     expect(await hasher().compare(stored, plain("x".repeat(72)), NOBODY)).toBe("match");
     expect(await hasher().compare(stored, plain("x".repeat(71)), NOBODY)).toBe("mismatch");
+    expect([71, 72, 100].map((length) => hasher().isOutdated(stored, plain("x".repeat(length))))).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    const argon = { ...stored, hash: await argon2.hash("x".repeat(100), { memoryCost: 1024, timeCost: 2 }) };
+    expect(hasher().isOutdated(argon, plain("x".repeat(100)))).toBe(true);
   });
 
   test("without the package bcrypt, its hashes say what to install", async () => {
