@@ -92,14 +92,14 @@ describe("POST /logout", () => {
 
 describe("a browser that has logged out", () => {
   test("is a known device still: strangers who guess do not lock its owner out", async () => {
-    const app = await accountsApp({}, { loginLimits: {} });
+    const app = await accountsApp({}, { loginLimits: { account: { limit: 5 } } });
     await person(app);
     const ada = app.client("192.0.2.1");
     await ada.logIn();
     const out = await ada.post("/account/logout");
     expect([out.status, out.headers["clear-site-data"]]).toEqual([204, '"cache", "storage"']);
     expect((await ada.get("/me")).status).toBe(401);
-    for (let i = 0; i < 50; i++) await app.client(`198.51.100.${i}`).logIn("ada", "not the password at all");
+    for (let i = 0; i < 5; i++) await app.client(`198.51.100.${i}`).logIn("ada", "not the password at all");
     expect((await app.client("192.0.2.2").logIn()).status).toBe(429);
     expect((await ada.logIn()).status).toBe(200);
   });
