@@ -43,9 +43,9 @@ export class TokenRevocations {
     this.#storeTimeoutMs = options.storeTimeoutMs;
     const { issuers = [], accept, leewaySeconds } = options;
     const lives = issuers.map(({ maxLifetimeMinutes }) => maxLifetimeMinutes * 60);
-    // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
-    // process that issued it and of the one that verifies it, and a second of rounding for each.
-    this.#accessLifeMs = (Math.max(livesOf(options).access, ...lives) + 2 * (leewaySeconds + 1)) * 1000;
+    // How long an access token issued before now can be presented: its lifetime, the leeway for that lifetime and for the
+    // clocks of the process that issued it and of the one that verifies it, and a second of rounding for each.
+    this.#accessLifeMs = (Math.max(livesOf(options).access, ...lives) + 3 * (leewaySeconds + 1)) * 1000;
     this.#formerUntil = accept?.until ?? 0;
   }
 

@@ -9,8 +9,11 @@ export interface ForeignPolicy {
   /** `undefined`: none, and a token with an audience is for someone else. */
   readonly audiences: ReadonlySet<string> | undefined;
   readonly audienceClaim: string;
-  /** Longest lifetime (`exp` − `iat`), in seconds, without leeway. */
-  readonly maxLifeSeconds: number;
+  /**
+   * Longest lifetime (`exp` − `iat`), in seconds, without leeway; a token then needs `iat` (RFC 9068 section 2.2), because
+   * a revocation ends after that time. `undefined`: any.
+   */
+  readonly maxLifeSeconds: number | undefined;
   readonly leewaySeconds: number;
 }
 
@@ -22,7 +25,7 @@ interface Times {
 }
 
 /**
- * Decides whether a payload whose signature matched is a valid access token. `jti` and `iat` may be missing. Pure.
+ * Decides whether a payload whose signature matched is a valid access token. `jti` may be missing. Pure.
  *
  * @param now seconds since the epoch, with fractions
  */
@@ -34,10 +37,8 @@ export function decideForeignClaims(payload: unknown, policy: ForeignPolicy, now
   if (policy.issuer !== undefined && claims.iss !== policy.issuer) return refused("issuer");
   if (isForAnotherPurpose(claims)) return refused("type");
   if (!audienceFits(own(claims, policy.audienceClaim), policy.audiences)) return refused("audience");
-  const life = times.exp - (times.iat ?? now);
-  if (life <= 0 && times.iat !== undefined) return refused("lifetime");
-  if (life > policy.maxLifeSeconds + policy.leewaySeconds) return refused("lifetime");
   return (
+    lifeProblem(times, policy) ??
     timeVerdict(claims as AccessTokenClaims, policy.leewaySeconds, now) ?? {
       ok: true,
       claims: claims as AccessTokenClaims,
@@ -45,12 +46,15 @@ export function decideForeignClaims(payload: unknown, policy: ForeignPolicy, now
   );
 }
 
+/** Why the lifetime of a token is not acceptable, if so. */
+function lifeProblem({ exp, iat }: Times, { maxLifeSeconds, leewaySeconds }: ForeignPolicy): Refused | undefined {
+  if (iat === undefined) return maxLifeSeconds === undefined ? undefined : refused("claims");
+  const life = exp - iat;
+  return life <= 0 || life > (maxLifeSeconds ?? Infinity) + leewaySeconds ? refused("lifetime") : undefined;
+}
+
 /** Why a token is not valid at this time, if so. */
-export function timeVerdict(
-  { exp, iat, nbf }: Times,
-  leewaySeconds: number,
-  now: number,
-): Extract<ClaimsVerdict, { ok: false }> | undefined {
+export function timeVerdict({ exp, iat, nbf }: Times, leewaySeconds: number, now: number): Refused | undefined {
   if (now >= exp + leewaySeconds) return refused("expired");
   const begins = Math.max(iat ?? -Infinity, nbf ?? -Infinity);
   return begins > now + leewaySeconds ? refused("not-yet-valid") : undefined;
@@ -91,6 +95,8 @@ function audienceFits(aud: unknown, audiences: ReadonlySet<string> | undefined):
   return aud.some((entry) => audiences.has(entry));
 }
 
-function refused(code: TokenErrorCode): { readonly ok: false; readonly code: TokenErrorCode } {
+type Refused = Extract<ClaimsVerdict, { ok: false }>;
+
+function refused(code: TokenErrorCode): Refused {
   return { ok: false, code };
 }

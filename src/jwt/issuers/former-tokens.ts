@@ -39,7 +39,7 @@ export class FormerTokens {
       audiences: settings.audience === undefined ? undefined : new Set(settings.audience),
       audienceClaim: "aud",
       // `until` bounds them.
-      maxLifeSeconds: Infinity,
+      maxLifeSeconds: undefined,
       leewaySeconds,
     });
   }

@@ -133,6 +133,7 @@ export interface ForeignBench {
   readonly clock: ManualClock;
   readonly events: SecurityEvent[];
   readonly manager: JwtManager;
+  readonly store: MemoryTokenStore;
 }
 
 /** A manager on a clock that moves only when told to; `debug` allows the issuers above. */
@@ -143,5 +144,5 @@ export function foreignBench(settings: JwtSettings, own = true): ForeignBench {
   runtime.events.on("*", (event) => events.push(event));
   const store = new MemoryTokenStore({ clock });
   const manager = new JwtManager(settings, { runtime, store, ...(own ? { secretKey: [ROOT] } : {}) });
-  return { clock, events, manager };
+  return { clock, events, manager, store };
 }
