@@ -8,6 +8,7 @@ import {
   type SecurityEvent,
   type SecuritySettings,
   SettingsError,
+  SlidingWindowStore,
 } from "../../src/index.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
@@ -192,6 +193,40 @@ describe("security.loginGuard", () => {
       await security.limits.reset("login-consecutive", "ada");
       expect(await status("ada", "x", "198.51.100.201")).toBe(401);
     });
+  });
+
+  it.each([
+    ["deny", [503, 503, 503, 503, 503]],
+    ["allow", [401, 401, 204, 401, 401]],
+    ["local", [401, 401, 204, 401, 429]],
+  ] as const)("does what onStoreError says while the store fails: %s", async (onStoreError, expected) => {
+    class Down extends SlidingWindowStore {
+      override consumeAll(): never {
+        throw new Error("down");
+      }
+      override peek(): never {
+        throw new Error("down");
+      }
+    }
+    const { status, checked, events } = await start({
+      rateLimit: { store: new Down(), skip: ["/login"], onStoreError },
+    });
+    const seen: number[] = [];
+    for (const password of ["x", "x", "right", "x", "x"]) seen.push(await status("ada", password));
+    expect(seen).toEqual(expected);
+    expect(checked()).toBe(expected.filter((answer) => answer < 429).length);
+    expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toHaveLength(1);
+  });
+
+  it("in report mode announces each attempt over a limit, records none of them, and lets all through", async () => {
+    const { status, checked, used, events } = await start({ loginLimits: { ...LIMITS, mode: "report" } });
+    for (let n = 0; n < 5; n += 1) expect(await status("ada", "x")).toBe(401);
+    expect([checked(), await used("login-account-address", "192.0.2.1 ada")]).toEqual([5, 3]);
+    expect(await status("ada", "right")).toBe(204);
+    const over = events.filter(({ event }) => event === "authn_login_fail_max");
+    expect(over.map(({ source, reason }) => `${source} ${reason}`)).toEqual(
+      Array(3).fill("login-guard login:account-address"),
+    );
   });
 
   it("answers for an account that does not exist as for one that does, and never echoes it", async () => {
