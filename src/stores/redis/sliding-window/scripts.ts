@@ -35,7 +35,8 @@ import { redisScript } from "../connection.js";
  * The usual group of one key uses only local variables: tables, closures and arguments are most of a script's cost.
  */
 export const CONSUME = redisScript(`
-local call, unpack, pack, sub, match, ceil = redis.pcall, struct.unpack, struct.pack, string.sub, string.match, math.ceil
+local call, unpack, pack, sub, match = redis.pcall, struct.unpack, struct.pack, string.sub, string.match
+local ceil, floor = math.ceil, math.floor
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local keys = #KEYS
@@ -76,7 +77,7 @@ repeat
       life, window, tick, cost, form = match(ARGV[at], '-(%S+) (%S+) (%S+) (%S+) ?(%S*)')
       window, tick, cost = window + 0, tick + 0, cost + 0
       stamp, span = ceil(now / tick), ceil(window / tick)
-      edge = math.floor(now / tick) - span
+      edge = floor(now / tick) - span
     end
     wide = limit > 65535 or form == 'w'
     text, problem, moved = found, false, false
@@ -88,18 +89,24 @@ repeat
       elseif #text < (wide and 20 or 18) or (#text - 12) % (wide and 8 or 6) ~= 0 then
         problem, text, fits = 'UNREADABLE a window that holds something else', false, false
       else
-        local format, width, length, units = wide and '<I4I4' or '<I4I2', wide and 8 or 6, #text, 0
-        base, before, offset, units = unpack(wide and '<dI4I4I4' or '<dI4I4I2', text)
+        local format, width, length = wide and '<I4I4' or '<I4I2', wide and 8 or 6, #text
+        base, before, offset = unpack('<dI4I4', text)
         latest, last = unpack(format, text, length - width + 1)
         latest = base + latest
         -- The clock was set back, or a server with a slower one took over. What is recorded moves back as far: time stands
         -- still between the newest record and now, and nothing leaves its window early.
         if latest > stamp then base, latest, moved = base - latest + stamp, stamp, true end
         edge = edge - base
-        while offset <= edge do
-          before, first = units, first + width
-          if first > length then break end
-          offset, units = unpack(format, text, first)
+        if offset <= edge then
+          -- The last record that has left, by halving: a long log is read in as few steps as a short one.
+          local beyond = length + 1
+          while beyond - first > width do
+            local middle = first + floor((beyond - first) / width / 2) * width
+            if unpack('<I4', text, middle) <= edge then first = middle else beyond = middle end
+          end
+          offset, before = unpack(format, text, first)
+          first = beyond
+          if first <= length then offset = unpack('<I4', text, first) end
         end
         used = (last - before) % (wide and 4294967296 or 65536)
       end
@@ -111,14 +118,15 @@ repeat
       if cost > limit then retry = ceil(window / 1000)
       elseif cost == 1 and used == limit then retry = reset
       else
-        -- The record with which enough units have left.
-        local surplus, from, leaving, units = used + cost - limit, first
-        local format, width, round = wide and '<I4I4' or '<I4I2', wide and 8 or 6, wide and 4294967296 or 65536
-        repeat
-          leaving, units = unpack(format, text, from)
-          from = from + width
-        until (units - before) % round >= surplus
-        retry = ceil(((base + leaving + span) * tick - now) / 1000)
+        -- The record with which enough units have left, by halving.
+        local surplus, width = used + cost - limit, wide and 8 or 6
+        local format, round = wide and '<I4' or '<I2', wide and 4294967296 or 65536
+        local low, high = first - width, #text - width + 1
+        while high - low > width do
+          local middle = low + floor((high - low) / width / 2) * width
+          if (unpack(format, text, middle + 4) - before) % round >= surplus then high = middle else low = middle end
+        end
+        retry = ceil(((base + unpack('<I4', text, high) + span) * tick - now) / 1000)
       end
     end
     if held then
@@ -183,28 +191,69 @@ if not text then return 0 end
 if KEYS[2] and ARGV[5] ~= '' and tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[5]) then return 0 end
 local wide, window, tick, units = tonumber(ARGV[1]) > 65535, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local format, width, round = wide and '<I4I4' or '<I4I2', wide and 8 or 6, wide and 4294967296 or 65536
+local unpack, pack, sub = struct.unpack, struct.pack, string.sub
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local base, before = struct.unpack('<dI4', text)
+local base, before = unpack('<dI4', text)
+local length = #text
 local edge = math.floor(now / tick) - math.ceil(window / tick) - base
-local wanted = ARGV[5] ~= '' and math.ceil(tonumber(ARGV[5]) / tick) - base
-local parts, back, kept = {struct.pack('<dI4', base, 0)}, 0, 0
-for at = 13, #text, width do
-  local offset, sum = struct.unpack(format, text, at)
-  local held = (sum - before) % round
-  before = sum
-  if offset <= edge then held = 0 end
-  if back < units and (not wanted or offset == wanted) then
-    local less = math.min(units - back, held)
-    back, held = back + less, held - less
+
+-- The first record from a place on whose offset is greater, by halving.
+local function after(offset, from)
+  local low, high = from - width, length + 1
+  while high - low > width do
+    local middle = low + math.floor((high - low) / width / 2) * width
+    if unpack('<I4', text, middle) <= offset then low = middle else high = middle end
   end
-  if held > 0 then
-    kept = kept + held
-    parts[#parts + 1] = struct.pack(format, offset, kept % round)
+  return high
+end
+-- The records from one place up to another, with other sums.
+local function shifted(from, to, units)
+  local parts = {}
+  for at = from, to - 1, width do
+    local offset, sum = unpack(format, text, at)
+    parts[#parts + 1] = pack(format, offset, (sum + units) % round)
+  end
+  return table.concat(parts)
+end
+local function sumAt(at)
+  if at < 13 then return before end
+  local _, sum = unpack(format, text, at)
+  return sum
+end
+
+local first = after(edge, 13)
+if first > length then return 0 end
+before = sumAt(first - width)
+local back, records
+if ARGV[5] == '' then
+  -- The oldest: more units have left before the first record.
+  back = math.min(units, (sumAt(length - width + 1) - before) % round)
+  local low, high = first - width, length + 1
+  while high - low > width do
+    local middle = low + math.floor((high - low) / width / 2) * width
+    if (sumAt(middle) - before) % round <= back then low = middle else high = middle end
+  end
+  before = before + back
+  records = sub(text, high)
+else
+  local wanted = math.ceil(tonumber(ARGV[5]) / tick) - base
+  local at = wanted > edge and after(wanted, first) - width or 0
+  if at < first or unpack('<I4', text, at) ~= wanted then return 0 end
+  local held = (sumAt(at) - (at == first and before or sumAt(at - width))) % round
+  back = math.min(units, held)
+  local rest = back < held and at or at + width
+  -- The sums of the fewer records are rewritten: those before the record, or those from it on.
+  if at - first < length - at then
+    records = shifted(first, at, back) .. sub(text, rest)
+    before = before + back
+  else
+    records = sub(text, first, at - 1) .. shifted(rest, length + 1, -back)
   end
 end
 if back == 0 then return 0 end
-if kept == 0 then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], table.concat(parts), 'KEEPTTL') end
+if records == '' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], pack('<dI4', base, before % 4294967296) .. records, 'KEEPTTL') end
 return back
 `);
 
