@@ -214,14 +214,13 @@ export class JwtManager {
   }
 
   /**
-   * Revokes one access token by its id for as long as it could be presented.
+   * Revokes one access token by its id for as long as it could be presented. With `jwt.issuers` it ends a token of any
+   * issuer that has this `jti`; `revokeAccessToken` ends the one that it is given.
    *
-   * @param from `issuer`: only a token of this other issuer (`principal.issuer`). Without it, a token of any issuer that
-   *   has this `jti`.
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
-  async revokeToken(jti: string, from: { readonly issuer?: string | undefined } = {}): Promise<void> {
-    return this.#revocations.revokeToken(jti, from.issuer);
+  async revokeToken(jti: string): Promise<void> {
+    return this.#revocations.revokeToken(jti);
   }
 
   /**
@@ -237,7 +236,7 @@ export class JwtManager {
       return false;
     }
     const { foreign, claims } = verdict;
-    await this.revokeToken(foreign?.credentialId ?? claims.jti, { issuer: foreign?.issuer });
+    await this.#revocations.revokeToken(foreign?.credentialId ?? claims.jti, foreign?.issuer);
     return true;
   }
 

@@ -54,8 +54,8 @@ export class TokenRevocations {
     return Math.max(now + this.#accessLifeMs, this.#formerUntil);
   }
 
-  /** See `JwtManager.revokeToken`. */
-  async revokeToken(jti: string, issuer: string | undefined): Promise<void> {
+  /** See `JwtManager.revokeToken`. @param issuer only the token of this other issuer */
+  async revokeToken(jti: string, issuer?: string): Promise<void> {
     if (!isTokenId(jti)) {
       throw new TokenError("invalid-input", {
         message: "revokeToken expects the jti claim of a token, not the token itself.",

@@ -27,8 +27,11 @@ export interface McpAuthInfo {
   extra: McpCaller;
 }
 
-/** What `AuthInfo` says of the caller besides. `claims`, `authenticatedAt` and `methods` are those of `req.principal`. */
-export type McpCaller = Pick<Principal, "claims" | "authenticatedAt" | "methods"> & {
+/**
+ * What `AuthInfo` says of the caller besides. `claims`, `authenticatedAt`, `methods` and `issuer` are those of
+ * `req.principal`.
+ */
+export type McpCaller = Pick<Principal, "claims" | "authenticatedAt" | "methods" | "issuer"> & {
   kind: "api-key" | "jwt";
   subject: string;
   credentialId: string;
@@ -173,14 +176,29 @@ export function mcpVerifier({
       scopes,
       roles,
       credentialId,
-    } = foreign ?? { id: claims.sub, scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti };
+      issuer,
+    } = foreign ?? {
+      issuer: undefined,
+      id: claims.sub,
+      scopes: scopesOf(claims),
+      roles: claims.roles ?? [],
+      credentialId: claims.jti,
+    };
     return {
       token,
       clientId: typeof claims.client_id === "string" ? claims.client_id : subject,
       scopes: [...scopes],
       expiresAt: claims.exp,
       resource: url,
-      extra: { kind: "jwt", subject, credentialId, roles: [...roles], claims, ...authenticationOf(claims) },
+      extra: {
+        kind: "jwt",
+        subject,
+        credentialId,
+        roles: [...roles],
+        claims,
+        ...authenticationOf(claims),
+        ...(issuer === undefined ? {} : { issuer }),
+      },
     };
   }
 

@@ -16,6 +16,7 @@ import { mcpVerifier, type McpVerifierSettings } from "../../src/mcp/index.js";
 import type { RouteLimitSettings } from "../../src/rate-limit/settings.js";
 import type { SecuritySettings } from "../../src/app-settings/schema.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
+import { foreignClaims, foreignToken, TestIssuer, testKey } from "../jwt/issuers/support.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type Answer, type TestServer } from "../support/serve.js";
 
@@ -220,6 +221,92 @@ describe.each(
     expect(challengeOf(await post(key))).toEqual({ status: 429, metadata: METADATA, error: undefined });
     expect([(await post(free)).status, (await post(free)).status]).toEqual([200, 200]);
     expect(challengeOf(await post(free))).toEqual({ status: 429, metadata: METADATA, error: undefined });
+  });
+});
+
+describe.each(
+  EXPRESS.flatMap(({ name, express }) =>
+    GENERATIONS.map((generation) => ({ name, express, generation, sdk: generation.sdk })),
+  ),
+)("a token of another issuer on $name with $sdk of the SDK", ({ express, generation }) => {
+  const key = testKey("ES256", "k");
+
+  async function withIssuer(settings: Partial<SecuritySettings> = {}, requiredScopes?: string[]) {
+    const issuer = await TestIssuer.start(key);
+    open.push(issuer);
+    const entry = {
+      issuer: issuer.url,
+      audience: [RESOURCE, "https://api.example.com"],
+      algorithms: ["ES256" as const],
+    };
+    const made = await mcpServer({
+      express,
+      generation,
+      settings: { debug: true, jwt: { audience: RESOURCE, issuers: [entry] }, ...settings },
+      requiredScopes,
+    });
+    const token = (changes: Record<string, unknown> = {}, by = key): Promise<string> =>
+      foreignToken(by, foreignClaims(issuer.url, { aud: RESOURCE, ...changes }, Date.now()));
+    return { ...made, issuer, token, check: vi.spyOn(made.security.jwt.verifier, "check") };
+  }
+
+  it("is verified and counted once, first seen and remembered", async () => {
+    const settings = { rateLimit: { limit: 100, perPrincipal: { limit: 3 } } };
+    const { issuer, token, post, check, security } = await withIssuer(settings);
+    const text = await token({ jti: "t-1", client_id: "agent" });
+    for (let use = 1; use <= 3; use += 1) {
+      const answer = await post(text);
+      expect([answer.status, check.mock.calls.length]).toEqual([200, use]);
+      expect(answer.json()).toMatchObject({
+        token: text,
+        clientId: "agent",
+        scopes: ["orders:read"],
+        resource: RESOURCE,
+        extra: { kind: "jwt", subject: `${issuer.url}|ada`, issuer: issuer.url, credentialId: "t-1" },
+      });
+      expect(await security.limits.peek("default-principal", `${issuer.url}|ada`)).toMatchObject({ used: use });
+    }
+    expect(challengeOf(await post(text))).toEqual({ status: 429, metadata: METADATA, error: undefined });
+    expect(issuer.fetches).toBe(1);
+    // Another subject of the issuer has a count of its own.
+    expect((await post(await token({ sub: "bob" }))).status).toBe(200);
+  });
+
+  it("gets the challenge with the metadata document in every refusal", async () => {
+    const { issuer, token, post, security, check } = await withIssuer({}, ["orders:read"]);
+    const good = await token({ jti: "t-1" });
+    expect((await post(good)).status).toBe(200);
+    await security.jwt.revokeToken("t-1");
+    const now = Math.floor(Date.now() / 1000);
+    for (const [what, bad] of Object.entries({
+      revoked: good,
+      expired: await token({ iat: now - 600, exp: now - 300 }),
+      "of an unknown issuer": await token({ iss: `${issuer.url}/` }),
+      "of another key": await token({}, { ...testKey("ES256"), kid: "k" }),
+      "an ID token": await token({ nonce: "n" }),
+      "for another service": await token({ aud: "https://elsewhere.example.com" }),
+      // The layer takes it, as one of the audiences of the settings; the resource is another.
+      "for another resource": await token({ aud: "https://api.example.com" }),
+    }))
+      expect([what, challengeOf(await post(bad))]).toEqual([
+        what,
+        { status: 401, metadata: METADATA, error: "invalid_token" },
+      ]);
+    expect(check).toHaveBeenCalledTimes(8);
+    expect(challengeOf(await post(await token({ scope: "orders:write" })))).toEqual({
+      status: 403,
+      metadata: METADATA,
+      error: "insufficient_scope",
+    });
+    expect((await post(await token())).status).toBe(200);
+  });
+
+  it("gets 503 with the document and without an error code while the issuer's keys cannot be fetched", async () => {
+    const { issuer, token, post } = await withIssuer();
+    issuer.answer = (_req, res) => void res.writeHead(500).end();
+    const answer = await post(await token());
+    expect(challengeOf(answer)).toEqual({ status: 503, metadata: METADATA, error: undefined });
+    expect(answer.headers["retry-after"]).toBe("1");
   });
 });
 

@@ -47,28 +47,24 @@ it("a token of another issuer is in force by the id of its principal, not by its
   expect(await inForce()).toEqual([false, false]);
 });
 
-it.each(["revokeAccessToken", "revokeToken with the issuer"])(
-  "%s ends the token of one issuer, and none of another issuer that has the same jti",
-  async (how) => {
-    const [one, two] = [await issuerOf(), await issuerOf()];
-    const { manager, clock } = foreignBench({ issuers: [one.entry, two.entry] });
-    onTestFinished(() => manager.close());
-    const tokenOf = ({ issuer, key }: typeof one) =>
-      foreignToken(key, foreignClaims(issuer.url, { jti: "t-1" }, clock.now()));
-    const [ended, other] = [await tokenOf(one), await tokenOf(two)];
-    const inForce = (token: string) =>
-      manager.verifyAccessToken(token).then(
-        () => true,
-        () => false,
-      );
-    if (how === "revokeAccessToken") expect(await manager.revokeAccessToken(ended)).toBe(true);
-    else await manager.revokeToken("t-1", { issuer: one.issuer.url });
-    expect([await inForce(ended), await inForce(other)]).toEqual([false, true]);
-    // Without an issuer the jti is everybody's.
-    await manager.revokeToken("t-1");
-    expect(await inForce(other)).toBe(false);
-  },
-);
+it("revokeAccessToken ends the token of one issuer, and none of another issuer that has the same jti", async () => {
+  const [one, two] = [await issuerOf(), await issuerOf()];
+  const { manager, clock } = foreignBench({ issuers: [one.entry, two.entry] });
+  onTestFinished(() => manager.close());
+  const tokenOf = ({ issuer, key }: typeof one) =>
+    foreignToken(key, foreignClaims(issuer.url, { jti: "t-1" }, clock.now()));
+  const [ended, other] = [await tokenOf(one), await tokenOf(two)];
+  const inForce = (token: string) =>
+    manager.verifyAccessToken(token).then(
+      () => true,
+      () => false,
+    );
+  expect(await manager.revokeAccessToken(ended)).toBe(true);
+  expect([await inForce(ended), await inForce(other)]).toEqual([false, true]);
+  // The jti alone is everybody's.
+  await manager.revokeToken("t-1");
+  expect(await inForce(other)).toBe(false);
+});
 
 it("revokeAll keeps the token of another issuer that asked for it, whatever claim it has", async () => {
   const { issuer, key, entry } = await issuerOf();
