@@ -20,8 +20,8 @@ export class KeyRotation {
   readonly #creation: KeyCreation;
   /** New keys of rotations that the store completed after the caller had been refused, by the id of the old key. */
   readonly #undelivered = new BoundedCache<CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
-  /** By the id of the key. Concurrent rotations of one key share an announcement, as only one of them succeeds. */
-  readonly #announcements = new Map<string, Promise<void>>();
+  /** By the id of the key. Of concurrent rotations of one key, only the first makes and hashes a new key. */
+  readonly #underWay = new Map<string, Promise<CreatedApiKey>>();
 
   constructor(parts: ManagementParts, creation: KeyCreation) {
     this.#parts = parts;
@@ -36,6 +36,23 @@ export class KeyRotation {
     maker: ApiKeyMaker | undefined,
   ): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
+    const first = this.#underWay.get(id);
+    if (first !== undefined) {
+      // Rejects as the first does: then nothing was rotated.
+      await first;
+      throw new ApiKeyError("rotated");
+    }
+    const rotation = this.#begin(id, graceSeconds, audit, maker).finally(() => this.#underWay.delete(id));
+    this.#underWay.set(id, rotation);
+    return rotation;
+  }
+
+  async #begin(
+    id: string,
+    graceSeconds: number,
+    audit: AuditContext,
+    maker: ApiKeyMaker | undefined,
+  ): Promise<CreatedApiKey> {
     const time = new StoreTime(this.#parts.options.storeTimeoutMs);
     const undelivered = await this.#takeUndelivered(id, maker, time);
     if (undelivered !== undefined) {
@@ -58,7 +75,8 @@ export class KeyRotation {
     time: StoreTime,
   ): Promise<CreatedApiKey | undefined> {
     const old = await changeableKey(this.#parts, id, time);
-    const announced = this.#announce(id);
+    const announced = this.#publish(id);
+    announced.catch(() => undefined); // awaited below, unless the hash fails before
     const { key, stored } = await time.besides(() =>
       this.#creation.make({ ...old, ...maker, createdAt: this.#parts.runtime.clock.now() }),
     );
@@ -87,15 +105,6 @@ export class KeyRotation {
   }
 
   /** Makes every process read the key from the store again, also for some time after the rotation. */
-  #announce(id: string): Promise<void> {
-    const underWay = this.#announcements.get(id);
-    if (underWay !== undefined) return underWay;
-    const announcement = this.#publish(id).finally(() => this.#announcements.delete(id));
-    announcement.catch(() => undefined); // its callers get the error, unless the hash failed before they waited for it
-    this.#announcements.set(id, announcement);
-    return announcement;
-  }
-
   async #publish(id: string): Promise<void> {
     await this.#parts.changes?.publish({ kind: "api-key", name: id });
   }
@@ -120,7 +129,7 @@ export class KeyRotation {
     this.#undelivered.delete(id);
     // The store completed it late, maybe after every process had read the old record again.
     this.#parts.cache.evict(id);
-    await callWithoutCircuit("api-keys", time.begin().ms, () => this.#announce(id)).catch(() => undefined);
+    await callWithoutCircuit("api-keys", time.begin().ms, () => this.#publish(id)).catch(() => undefined);
     return stateProblem(stored, this.#parts.runtime.clock.now()) === undefined ? made : undefined;
   }
 }
