@@ -6,7 +6,7 @@ import { mapInTurns } from "../in-turns.js";
 import { copyApiKey, copyDigest, copyKeyChange, integer, nameText, pageSize, parseJson, text } from "../records.js";
 import { endByTime, keyHasEnded, newOwner, type Owner } from "./key-ends.js";
 import { KeyLines } from "./key-lines.js";
-import { pageOfAll } from "./key-page.js";
+import { KeyOrders } from "./key-orders.js";
 import { shareOf } from "./share.js";
 
 const MAX_KEYS = 100_000;
@@ -26,8 +26,8 @@ export interface MemoryApiKeyStoreSettings {
 
 /**
  * API keys in this process's memory: lost at a restart, unknown to other processes. Every method does its work before
- * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log
- * n) and its length, a page of all owners O(n), `revokeAllOf` O(the owner's keys), every other method O(1).
+ * it returns its promise, so each one is atomic. A page costs O(log n) and its length, `revokeAllOf` as much for
+ * each of the owner's keys, `get` O(1), every other method O(log n).
  */
 export class MemoryApiKeyStore implements ApiKeyStore {
   /** The keys, without their metadata. */
@@ -36,6 +36,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #metadata = new Map<string, string>();
   readonly #owners = new Map<string, Owner>();
   readonly #lines = new KeyLines();
+  readonly #orders = new KeyOrders();
   /** Ids of ended keys, in the order in which they were found to have ended. */
   readonly #ended = new Set<string>();
   readonly #clock: Clock;
@@ -77,9 +78,11 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   }
 
   async listAll(page: AllKeysPage): Promise<StoredApiKey[]> {
-    return mapInTurns(await pageOfAll(this.#shown(), page), (key) =>
-      withMetadata({ key, metadata: this.#metadata.get(key.id) }),
-    );
+    const keys = await this.#orders.page(page, (id) => {
+      const key = this.#keys.get(id);
+      return key && this.#lines.withMark(key);
+    });
+    return mapInTurns(keys, (key) => withMetadata({ key, metadata: this.#metadata.get(key.id) }));
   }
 
   async update(id: string, change: KeyChange): Promise<boolean> {
@@ -196,11 +199,6 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     else this.#metadata.set(id, json);
   }
 
-  /** All keys as they are now shown, without their metadata. */
-  *#shown(): Generator<StoredApiKey> {
-    for (const key of this.#keys.values()) yield this.#lines.withMark(key);
-  }
-
   #read(key: StoredApiKey): KeyParts {
     return { key: this.#lines.withMark(key), metadata: this.#metadata.get(key.id) };
   }
@@ -212,6 +210,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   #put(key: StoredApiKey): void {
     const before = this.#keys.get(key.id);
     this.#keys.set(key.id, key);
+    this.#orders.put(key, before);
     const [was, is] = [before && endByTime(before), endByTime(key)];
     if (was?.at !== is?.at) {
       const ends = this.#owners.get(key.ownerId)?.ends;
@@ -284,6 +283,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#keys.delete(key.id);
     this.#metadata.delete(key.id);
     this.#lines.leave(key);
+    this.#orders.remove(key);
     this.#ended.delete(key.id);
     const owner = this.#owners.get(key.ownerId);
     if (owner === undefined) return true;

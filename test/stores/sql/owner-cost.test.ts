@@ -65,6 +65,16 @@ describe.each(ENGINES)("on $engine, with 100 000 keys of one owner", ({ engine, 
   });
   afterAll(() => opened.close());
 
+  test("a page of all keys takes as many statements and rows wherever it begins", async () => {
+    const at = (n: number) => ({ id: `key-${n}`, createdAt: n, expiresAt: null, lastUsedAt: null });
+    const page = (more: object) =>
+      steps.of(async () => expect(await store.listAll({ limit: 50, ...more })).toHaveLength(50));
+    const first = await page({ unusedSince: KEYS * 2 });
+    expect(first[1]).toBeLessThanOrEqual(50 + 5);
+    for (const more of [{}, { after: at(KEYS / 2) }, { after: at(60) }, { unusedSince: KEYS * 2, after: at(KEYS / 2) }])
+      expect([more, ...(await page(more))]).toEqual([more, ...first]);
+  });
+
   test("ending them all takes as many statements and rows as ending one", async () => {
     const small = await steps.of(() => store.revokeAllOf("small", 1000, "over"));
     const began = performance.now();
