@@ -195,6 +195,35 @@ describe("security.loginGuard", () => {
     });
   });
 
+  it("counts exactly while a process with other windows is on the same Redis, as in a change in steps", async () => {
+    const shared = { redis: redis.url, redisPrefix: `${uniqueName()}:` };
+    const limits = (windowSeconds: number, limit: number) => ({
+      ...shared,
+      loginLimits: {
+        address: { limit: 100, windowSeconds },
+        accountAndAddress: { limit, windowSeconds },
+        account: { limit: 100, windowSeconds },
+      },
+    });
+    // Both windows are so short that times are kept to the microsecond.
+    const old = await start(limits(1, 3));
+    const changed = await start(limits(1000, 3));
+    const seen: number[][] = [[], []];
+    for (let round = 0; round < 3; round += 1) {
+      for (let n = 0; n < 4; n += 1) {
+        seen[0]!.push(await old.status("ada", "x"));
+        seen[1]!.push(await changed.status("ada", "x"));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1100));
+    }
+    expect(seen[1]).toEqual([401, 401, 401, ...Array<number>(9).fill(429)]);
+    // The old one accepts three in each of its own windows.
+    expect(seen[0]!.filter((answer) => answer === 401).length).toBeGreaterThanOrEqual(9);
+    // Another limit keeps the count.
+    expect(await (await start(limits(1000, 4))).status("ada", "x")).toBe(401);
+    expect(await changed.status("ada", "x")).toBe(429);
+  });
+
   it.each([
     ["deny", [503, 503, 503, 503, 503]],
     ["allow", [401, 401, 204, 401, 401]],

@@ -62,8 +62,9 @@ export function preparePolicy(policy: WindowPolicy, maxRecords: number): Prepare
     limit,
     maxLimit,
     windowMs,
-    // Different names keep logs of different versions, ticks or records apart, because none can be read as another.
-    suffix: `}${keyPart(name)}%2${tick === 1 ? "" : `%t${tick}`}${isWide ? "%w" : ""}`,
+    // Different names keep logs of different versions, ticks or records apart, because none can be read as another, and
+    // logs of different windows, because a process with a shorter one would drop what another still counts.
+    suffix: `}${keyPart(name)}%3%${window.toString(36)}${tick === 1 ? "" : `%t${tick}`}${isWide ? "%w" : ""}`,
     life,
     window,
     tick,
