@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import type { ApiKeyStore, RateLimitStore, SessionStore, TokenStore } from "portcullis";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
@@ -6,10 +5,13 @@ import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 
-/** Longer than any guard waits here. */
+/** How long a guard waits here, in milliseconds. */
 export const STORE_TIMEOUT_MS = 100;
-/** When a late answer comes, milliseconds: also on a busy machine, whose timers of both times may fire together, after the time-out. */
+/** When a late answer comes, in milliseconds: after the time-out. */
 const LATE_MS = STORE_TIMEOUT_MS * 10;
+
+/** By the timers that a test may replace. */
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** What is thrown: an error, and what only looks like none. `"route"` and `"router"` mean "go on" to Express when passed to `next`. */
 export const thrown = fc.constantFrom<unknown>(
