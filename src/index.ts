@@ -54,12 +54,9 @@ export type {
 } from "./rate-limit/login-settings.js";
 export type { RateLimitFailureFunction } from "./rate-limit/outcome-of-request.js";
 export type { RequestRateLimit } from "./rate-limit/request-limit.js";
-export type {
-  HeaderForm,
-  RateLimitSettings,
-  ResolvedRateLimitSettings,
-  RouteLimitSettings,
-} from "./rate-limit/settings.js";
+export type { HeaderForm } from "./rate-limit/header-forms.js";
+export type { RouteLimitSettings } from "./rate-limit/route-settings.js";
+export type { RateLimitSettings, ResolvedRateLimitSettings } from "./rate-limit/settings.js";
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { sessions } from "./session/middleware.js";

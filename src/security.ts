@@ -16,7 +16,7 @@ import type { TokenRoutesSettings } from "./jwt/routes.js";
 import type { Limits } from "./rate-limit/directory.js";
 import type { LoginFailure } from "./rate-limit/login-failed.js";
 import type { LoginGuardSettings } from "./rate-limit/login-settings.js";
-import type { RouteLimitSettings } from "./rate-limit/settings.js";
+import type { RouteLimitSettings } from "./rate-limit/route-settings.js";
 import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
 import type { RevokeAll } from "./revoke-all.js";

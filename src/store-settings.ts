@@ -1,5 +1,5 @@
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
-import { isWindowStore } from "./rate-limit/settings.js";
+import { isWindowStore } from "./rate-limit/store-choice.js";
 import type { StoreSettings } from "./stores/open.js";
 
 /** The part of the settings that says which stores to open. */

@@ -4,7 +4,7 @@ import type { WindowPolicy } from "../stores/contracts.js";
 import { type LimitHeaders, limitText } from "./decide.js";
 import { limitOf } from "./limit-of.js";
 import { highestLimit, type LimitWindow, maxLimitOf, type WindowSettings, windowsOf } from "./limit-settings.js";
-import type { HeaderForm } from "./settings.js";
+import type { HeaderForm } from "./header-forms.js";
 import type { Announce } from "./mistakes.js";
 
 /** One window of a limit with its number of units, and what goes into headers. */

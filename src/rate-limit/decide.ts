@@ -1,6 +1,6 @@
 import { sfInteger, sfString } from "../core/http/structured-fields.js";
 import type { WindowOutcome } from "../stores/contracts.js";
-import type { HeaderForm } from "./settings.js";
+import type { HeaderForm } from "./header-forms.js";
 
 /** The parts of a limit that go into headers, built once at start. */
 export interface LimitHeaders {

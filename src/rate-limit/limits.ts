@@ -18,7 +18,8 @@ import {
 import type { RateLimitKeyFunction, WindowSettings } from "./limit-settings.js";
 import type { Limit } from "./limiter.js";
 import { failureTest } from "./outcome-of-request.js";
-import type { ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
+import type { ResolvedRouteLimitSettings } from "./route-settings.js";
+import type { ResolvedRateLimitSettings } from "./settings.js";
 import { type Announce, warnOnce } from "./mistakes.js";
 
 /** What the limits of one application share. */

@@ -21,7 +21,8 @@ import {
   loginLimitsSchema,
   type ResolvedLoginLimitSettings,
 } from "./login-settings.js";
-import { isWindowStore, rateLimitSchema, type ResolvedRateLimitSettings } from "./settings.js";
+import { rateLimitSchema, type ResolvedRateLimitSettings } from "./settings.js";
+import { isWindowStore } from "./store-choice.js";
 import { type Taken, takeBack, takeBackSoon } from "./take-back.js";
 import { warnOnce } from "./mistakes.js";
 

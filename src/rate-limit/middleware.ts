@@ -23,7 +23,8 @@ import { defineRateLimit } from "./request-limit.js";
 import { createLimiter, type Limiter } from "./limiter.js";
 import { applyLimits, guardFor } from "./consume.js";
 import { supportsBatch, BatchedLimits } from "./pending-limits.js";
-import { type ResolvedRateLimitSettings, type RateLimitSettings, rateLimitSchema, isWindowStore } from "./settings.js";
+import { type ResolvedRateLimitSettings, type RateLimitSettings, rateLimitSchema } from "./settings.js";
+import { isWindowStore } from "./store-choice.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
 export interface RateLimitDependencies {

@@ -9,14 +9,9 @@ import type { LimitDirectory } from "./directory.js";
 import { windowsOf } from "./limit-settings.js";
 import { createLimiter } from "./limiter.js";
 import { routeLimit } from "./limits.js";
-import {
-  isWindowStore,
-  rateLimitSchema,
-  type ResolvedRateLimitSettings,
-  type ResolvedRouteLimitSettings,
-  type RouteLimitSettings,
-  routeLimitSchema,
-} from "./settings.js";
+import { type ResolvedRouteLimitSettings, routeLimitSchema, type RouteLimitSettings } from "./route-settings.js";
+import { rateLimitSchema, type ResolvedRateLimitSettings } from "./settings.js";
+import { isWindowStore } from "./store-choice.js";
 
 export interface RouteLimitDependencies {
   /** The store to count in, unless the settings of the application's limiter name another one. */

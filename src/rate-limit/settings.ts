@@ -1,17 +1,16 @@
-import type { Store } from "express-rate-limit";
 import { z } from "zod";
 import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
-import { OWN_LIMITS } from "../core/rate-limits.js";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
 import { unitsSchema } from "../settings/durations.js";
-import { addIssue, selectSchema, settingsObjectLike } from "../settings/object.js";
+import { addIssue, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
-import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
+import { headersSchema } from "./header-forms.js";
+import { mainNameSchema } from "./limit-names.js";
 import {
   checkCost,
-  checkLimit,
   checkFailures,
+  checkLimit,
   costSchema,
   countSchema,
   functionOf,
@@ -25,56 +24,8 @@ import {
   windowsSchema,
   withWindow,
 } from "./limit-settings.js";
-
 import type { RateLimitFailureFunction } from "./outcome-of-request.js";
-
-/** Forms of the rate limit headers. */
-const FORMS = ["draft-8", "draft-6", "legacy"] as const;
-/** A form of the rate limit headers. */
-export type HeaderForm = (typeof FORMS)[number];
-
-/** One form of the headers, a list of two, or `false`. */
-const headersSchema = selectSchema<
-  HeaderForm | false | readonly HeaderForm[],
-  HeaderForm | false | readonly HeaderForm[]
->((value) =>
-  Array.isArray(value)
-    ? z
-        .array(z.enum(FORMS))
-        .min(1)
-        .max(2)
-        .refine((forms) => new Set(forms).size === forms.length, {
-          error: "Must not contain a form twice",
-          params: { remedy: 'Write each form once: ["draft-8", "legacy"].' },
-        })
-    : z.literal([...FORMS, false]),
-);
-
-/** A name in a `RateLimit` header and in the store. */
-const nameSchema = z.string().superRefine((name, context) => {
-  if (/^[A-Za-z0-9._-]{1,64}$/.test(name)) return;
-  addIssue(context, {
-    code: "wrong-value",
-    message: "This is not a valid name for a limit.",
-    remedy: "Use 1 to 64 letters, digits, '.', '_' or '-'.",
-  });
-});
-
-/**
- * Names that the main limit cannot have: those of our own limits, and `route`, with which the names of the limits of
- * routes begin in the store. `route:block` would be its block and a limit called `block`.
- */
-const TAKEN_NAMES: ReadonlySet<string> = new Set([...Object.values(OWN_LIMITS), "route"]);
-
-/** The name of the main limit. */
-const mainNameSchema = nameSchema.superRefine((name, context) => {
-  if (!TAKEN_NAMES.has(name)) return;
-  addIssue(context, {
-    code: "wrong-value",
-    message: "The library counts other limits under this name.",
-    remedy: "Choose another name, or remove name.",
-  });
-});
+import { isWindowStore, storeSchema } from "./store-choice.js";
 
 /** An address or range that is not limited; a range that contains a large part of all addresses is a mistake. */
 const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
@@ -83,26 +34,6 @@ const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
     code: "unsafe-setting",
     message: "This range contains a large part of all addresses, so few clients or none would be limited.",
     remedy: "List only your own ranges, or turn the limiter off with rateLimit: false.",
-  });
-});
-
-/** True for a store of this library, which handles many limits and decides by itself. */
-export function isWindowStore(store: object | null): store is RateLimitStore {
-  const { consume, peek } = (store ?? {}) as Partial<RateLimitStore>;
-  return typeof consume === "function" && typeof peek === "function";
-}
-
-function isForeignStore(store: object): store is Store {
-  const { increment, decrement, resetKey } = store as Partial<Store>;
-  return typeof increment === "function" && typeof decrement === "function" && typeof resetKey === "function";
-}
-
-const storeSchema = z.custom<RateLimitStore | Store>().superRefine((value, context) => {
-  if (typeof value === "object" && value !== null && (isWindowStore(value) || isForeignStore(value))) return;
-  addIssue(context, {
-    code: "wrong-type",
-    message: "This is not a rate-limit store.",
-    remedy: "Pass an instance of SlidingWindowStore, or of a store made for express-rate-limit 6 or later.",
   });
 });
 
@@ -280,77 +211,7 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
   })
   .transform((settings) => withWindow(settings, DEFAULT_LIMIT));
 
-/** Settings of a limit for one route. */
-export const routeLimitSchema = limitedObject({
-  /**
-   * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`. Routes with the same
-   * name share one count. Required.
-   */
-  name: nameSchema,
-  /**
-   * Units that a client may use in a window: a whole number, at least 1, or a function of the request that returns it,
-   * at once or by a promise. It sees `req.principal`. Required, unless there are `windows`.
-   */
-  limit: limitSchema.optional(),
-  /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `60`. */
-  windowSeconds: secondsSchema.optional(),
-  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
-  units: unitsSchema,
-  /**
-   * Several windows, each `{ limit, windowSeconds }`, in place of `limit` and `windowSeconds`: 1 to 8. A request is
-   * counted in all of them or in none. Default: none.
-   */
-  windows: windowsSchema,
-  /** Highest number of units that a function for a limit may return; a higher one is cut. Default: `100000`. */
-  maxLimit: maxLimitSchema,
-  /**
-   * Requests that this limit does not count: exact paths, or a function of the request that returns a boolean.
-   * Default: none.
-   */
-  skip: skipSchema,
-  /**
-   * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
-   * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"principal"`.
-   */
-  key: keySchema.default("principal"),
-  /**
-   * Units that one request costs: a whole number, at least 1, or a function of the request that returns a whole
-   * number, 0 or more. Default: `1`.
-   */
-  cost: costSchema.default(1),
-  /**
-   * Which requests count: `"all"`, or `"failures"`, those whose response has a status of 400 or above. A request is counted
-   * when it arrives, and its units are taken back once a successful response was sent. Default: `"all"`.
-   */
-  count: countSchema,
-  /**
-   * With `count: "failures"`, a function of request and response that returns whether the response is a failure, called
-   * once it was sent. Default: status 400 or above.
-   */
-  isFailure: functionOf<RateLimitFailureFunction>(),
-  /**
-   * How long a client stays refused once it was refused with the limit used up, in seconds. Undecided requests do not
-   * begin a block. Default: none.
-   */
-  blockSeconds: secondsSchema.optional(),
-  /**
-   * `report` announces a client over the limit as an event and lets the request pass. Default: the mode of
-   * `rateLimit`.
-   */
-  mode: z.enum(["enforce", "report"]).optional(),
-})
-  .superRefine((settings, context) => {
-    checkCost(settings, context);
-    checkLimit(settings, context);
-    checkFailures(settings, context);
-  })
-  .transform((settings) => withWindow(settings));
-
 /** Settings of the rate limiter: `rateLimiter(settings)` and `rateLimit` of `applySecurity`. */
 export interface RateLimitSettings extends z.input<typeof rateLimitSchema> {}
 /** Settings of the rate limiter with every default filled in. */
 export interface ResolvedRateLimitSettings extends z.output<typeof rateLimitSchema> {}
-/** Settings of a limit for one route: `security.rateLimit(settings)`. */
-export interface RouteLimitSettings extends z.input<typeof routeLimitSchema> {}
-/** Settings of a limit for one route with every default filled in. */
-export interface ResolvedRouteLimitSettings extends z.output<typeof routeLimitSchema> {}

@@ -13,7 +13,7 @@ import type { Security } from "../../src/security.js";
 import { jwtAuth } from "../../src/jwt/middleware.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { mcpVerifier, type McpVerifierSettings } from "../../src/mcp/index.js";
-import type { RouteLimitSettings } from "../../src/rate-limit/settings.js";
+import type { RouteLimitSettings } from "../../src/rate-limit/route-settings.js";
 import type { SecuritySettings } from "../../src/app-settings/schema.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { foreignClaims, foreignToken, TestIssuer, testKey } from "../jwt/issuers/support.js";
