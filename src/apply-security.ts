@@ -31,7 +31,8 @@ import {
 } from "./prepare-app.js";
 import { LimitDirectory, type PeekSettings } from "./rate-limit/directory.js";
 import { loginFailed } from "./rate-limit/login-failed.js";
-import { createLoginGuard, LoginCounters } from "./rate-limit/login-guard.js";
+import { LoginCounters } from "./rate-limit/login-counters.js";
+import { createLoginGuard } from "./rate-limit/login-guard.js";
 import { defineRateLimit } from "./rate-limit/request-limit.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { logIn, logOut } from "./session/log-in.js";

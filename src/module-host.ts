@@ -4,7 +4,7 @@ import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { Runtime } from "./core/runtime.js";
 import { SetupError } from "./core/setup-error.js";
 import type { JwtManager } from "./jwt/manager.js";
-import type { LoginCounters } from "./rate-limit/login-guard.js";
+import type { LoginCounters } from "./rate-limit/login-counters.js";
 import type { SecurityBase } from "./security.js";
 import type { SessionLayer } from "./session/middleware.js";
 import type { RateLimitStore } from "./stores/contracts.js";

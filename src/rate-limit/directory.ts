@@ -1,9 +1,9 @@
 import { nearest } from "../core/nearest.js";
 import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Runtime } from "../core/runtime.js";
-
 import { guardFor } from "./consume.js";
-import { type Limit, policiesOf } from "./limiter.js";
+import type { Limit } from "./limit.js";
+import { policiesOf } from "./undecided.js";
 
 /** A limit that can be found by its name. */
 export interface ListedLimit {

@@ -1,61 +1,22 @@
-import type { NextFunction, Request, Response } from "express";
-import type { Mode } from "../core/layer.js";
+import type { Request, Response } from "express";
 import { mapMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import { refuse } from "../core/response/refuse.js";
 import type { CountedIn, RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
 import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
-import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
+import type { RateLimitStore, WindowOutcome, WindowRequest } from "../stores/contracts.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
-import { isShared } from "../stores/memory/sliding-window/shared-outcomes.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { applyLimits, guardFor } from "./consume.js";
-import type { Block } from "./block.js";
 import { noteCount, undoCount } from "./counted-once.js";
-import type { Count, Counts } from "./counts.js";
+import type { Count } from "./counts.js";
 import { decide, tightest, type Verdict } from "./decide.js";
-import { type RateLimitFailureFunction, whenAnswered } from "./outcome-of-request.js";
+import type { Limit, Limiter } from "./limit.js";
+import { whenAnswered } from "./outcome-of-request.js";
 import { type Taken, takeBack, takeBackSoon } from "./take-back.js";
+import { isUsedUp, policiesOf, undecided } from "./undecided.js";
 import { writeLimitHeaders } from "./write-headers.js";
-
-/** One configured limit, with everything about it decided at start. */
-export interface Limit {
-  /** Layer id, or the name of a route's limit in events. */
-  readonly source: string;
-  /** Its name in headers. */
-  readonly name: string;
-  readonly counts: Counts;
-  readonly mode: Mode;
-  /** Whether a request is not limited; `undefined`: each one is. */
-  readonly skips: ((req: Request) => boolean) | undefined;
-  /** The key to count by; `undefined` lets the request pass uncounted. */
-  readonly key: (req: Request, state: RequestState) => string | undefined;
-  /** The key of the client that the app names: an address, the id of a principal, or the text of its own function. */
-  readonly keyNamed: (client: string) => string;
-  readonly cost: (req: Request) => number;
-  /** Which responses count, when only failures do. */
-  readonly isFailure: RateLimitFailureFunction | undefined;
-  /** The block that follows when the limit is used up. */
-  readonly block: Block | undefined;
-  readonly store: RateLimitStore;
-  readonly onStoreError: "local" | "allow" | "deny";
-  readonly storeTimeoutMs: number;
-  readonly maxClients: number;
-}
-
-export interface Limiter {
-  readonly limit: Limit;
-  /** Counts the request in this limit alone, and answers it or passes it on. */
-  apply(req: Request, res: Response, next: NextFunction, state: RequestState): void;
-  /** What to count for this request here, for consuming several limits together; `undefined`: nothing. */
-  countOf(req: Request, res: Response, state: RequestState): MaybePromise<LimitCount | undefined>;
-  /** Takes back what an entry has recorded, once. Resolves with whether anything was taken back. */
-  giveBack(entry: CountedIn): MaybePromise<boolean>;
-  /** Forgets a client that this process counts while the store fails. */
-  forgetLocally(key: string): void;
-  close(): void;
-}
 
 const STORE_DOWN: Refusal = Object.freeze({
   code: "store-unavailable",
@@ -252,45 +213,6 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
     },
   };
   return limiter;
-}
-
-/** All logs of a limit. */
-export function policiesOf({
-  counts,
-  block,
-  isFailure,
-}: Pick<Limit, "block" | "isFailure"> & { readonly counts: Pick<Counts, "policies"> }): readonly WindowPolicy[] {
-  if (block === undefined) return counts.policies;
-  const pending = isFailure === undefined ? [] : counts.policies.map(undecided);
-  return [...counts.policies, ...pending, block.policy];
-}
-
-const undecidedPolicies = new WeakMap<WindowPolicy, WindowPolicy>();
-
-/** The log of the units in a window that are not decided yet. It never refuses what the window accepts. */
-function undecided(policy: WindowPolicy): WindowPolicy {
-  let made = undecidedPolicies.get(policy);
-  if (made === undefined) {
-    made = Object.freeze({ ...policy, name: `${policy.name}:undecided`, isMain: undefined });
-    undecidedPolicies.set(policy, made);
-  }
-  return made;
-}
-
-/** Whether a window refuses the request even without the units that are not decided yet. */
-function isUsedUp(
-  open: readonly { readonly count: Count; readonly entry: CountedIn }[],
-  outcomes: readonly WindowOutcome[],
-  hasUndecided: boolean,
-): boolean {
-  return open.some(({ count: { policy }, entry: { units } }, index) => {
-    const outcome = outcomes[index]!;
-    const { allowed, used } = outcome;
-    // Others have used up a window that they share with this client.
-    if (isShared(outcome)) return false;
-    const pending = hasUndecided ? outcomes[open.length + index]!.used : 0;
-    return !allowed && units <= policy.limit && used - pending + units > policy.limit;
-  });
 }
 
 /** A refusal that lasts at least that long. */

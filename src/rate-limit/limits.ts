@@ -16,7 +16,7 @@ import {
   skipsOf,
 } from "./keys.js";
 import type { RateLimitKeyFunction, WindowSettings } from "./limit-settings.js";
-import type { Limit } from "./limiter.js";
+import type { Limit } from "./limit.js";
 import { failureTest } from "./outcome-of-request.js";
 import type { ResolvedRouteLimitSettings } from "./route-settings.js";
 import type { ResolvedRateLimitSettings } from "./settings.js";
