@@ -4,6 +4,7 @@ import type { JwtIssuerSettings } from "../../../src/jwt/issuers/settings.js";
 import { jwtAuth } from "../../../src/jwt/middleware.js";
 import { requireJwt } from "../../../src/guards.js";
 import { EXPRESS } from "../../support/express-versions.js";
+import { heapUsed } from "../../support/heap.js";
 import { serve } from "../../support/serve.js";
 import { codeOf, KEYS as OTHER_KEYS } from "../support.js";
 import {
@@ -146,6 +147,31 @@ describe("an unknown key", () => {
     b.clock.advance(16_000);
     expect(await b.code(SECOND)).toBe("fulfilled");
     expect(b.issuer.fetches).toBe(3);
+  });
+
+  it("is forgotten when others follow, so that names cost no memory", async () => {
+    const b = await start();
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+    let number = 0;
+    // As many as one fetch looks up, of the longest names.
+    const flood = async (rounds: number): Promise<void> => {
+      for (let round = 0; round < rounds; round += 1) {
+        b.clock.advance(30_000);
+        const claims = part(foreignClaims(b.issuer.url, {}, b.clock.now()));
+        const tokens = Array.from({ length: 100 }, () => {
+          const kid = String((number += 1)).padStart(255, "k");
+          return `${part({ alg: "ES256", kid })}.${claims}.${"A".repeat(86)}`;
+        });
+        const codes = await Promise.all(tokens.map((token) => codeOf(b.manager.verifyAccessToken(token))));
+        expect(new Set(codes)).toEqual(new Set(["unknown-key"]));
+      }
+    };
+    await flood(20);
+    const before = heapUsed();
+    await flood(200);
+    // Twenty thousand names are five million characters.
+    expect(heapUsed() - before).toBeLessThan(2_500_000);
+    expect(await b.code(FIRST)).toBe("fulfilled");
   });
 
   it("causes no fetch with an algorithm that is not in the settings, another typ, or a name of over 255 characters", async () => {
