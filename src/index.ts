@@ -89,7 +89,8 @@ export type {
   ApiKeyVerification,
   RejectedApiKey,
 } from "./api-key/verification/result.js";
-export { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
+export { apiKeyRoutes } from "./api-key/routes.js";
+export type { ApiKeyRoutesSettings } from "./api-key/routes-settings.js";
 export { ApiKeyService } from "./api-key/service.js";
 export type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey } from "./api-key/types.js";
 export type { ApiKeyAuthSettings, ApiKeySettings, ResolvedApiKeySettings } from "./api-key/settings.js";
@@ -104,13 +105,9 @@ export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewa
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { Jwk, JwkSet } from "./jwt/keys/jwks.js";
-export type {
-  ForeignClaims,
-  JwtAcceptSettings,
-  JwtIssuerSettings,
-  ResolvedJwtAcceptSettings,
-  ResolvedJwtIssuerSettings,
-} from "./jwt/issuers/settings.js";
+export type { JwtAcceptSettings, ResolvedJwtAcceptSettings } from "./jwt/issuers/accept-settings.js";
+export type { ForeignClaims } from "./jwt/issuers/mapping-settings.js";
+export type { JwtIssuerSettings, ResolvedJwtIssuerSettings } from "./jwt/issuers/settings.js";
 export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/keys/settings.js";
 export type { JwtAuthSettings, JwtSettings, ResolvedJwtSettings } from "./jwt/settings.js";
 

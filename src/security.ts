@@ -3,7 +3,7 @@ import type { ServerClasses } from "./server/classes.js";
 import type { FastServerSettings } from "./server/create-server.js";
 import type { NextFunction, Request, RequestHandler, Response, Router } from "express";
 import type { Middleware } from "./core/middleware.js";
-import type { ApiKeyRoutesSettings } from "./api-key/routes.js";
+import type { ApiKeyRoutesSettings } from "./api-key/routes-settings.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
 import type { SecurityEvents } from "./core/events.js";

@@ -1,86 +1,38 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
-import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
-import { FactorRequiredError } from "../core/credential-gate.js";
-import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
-import { refuse } from "../core/response/refuse.js";
+import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { requestContext } from "../core/request-events.js";
-import { idText, isPrincipalId } from "../core/identity.js";
-import { inTime, LATE } from "../core/in-time.js";
-import type { Middleware } from "../core/middleware.js";
 import { beginState } from "../core/request-state.js";
+import type { Refusal } from "../core/response/problem.js";
+import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SetupError } from "../core/setup-error.js";
-import { realmSchema } from "../settings/identity.js";
-import { parseFactory, settingsObject } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
+import { type Caller, callerOf, callerRefusals, exceedsGrants } from "./delegation.js";
 import { ApiKeyError } from "./errors.js";
-import { HashUnavailableError } from "./keys/hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
-import { exceedsGrants, type Caller, callerOf, type CallerRefusals, callerRefusals } from "./delegation.js";
-import type { ApiKeyService, FoundKey } from "./service.js";
+import type { FoundKey } from "./management/reading.js";
+import { forOwner } from "./owner-of-caller.js";
+import { refusalOfError, type Reply, send, SOURCE, UNKNOWN } from "./route-replies.js";
+import { apiKeyRoutesSchema, type ApiKeyRoutesSettings } from "./routes-settings.js";
+import type { ApiKeyService } from "./service.js";
 import type { AuditContext, CreatedApiKey } from "./types.js";
 
-const SOURCE = "api-key-routes";
-
 const BAD_PATH: Refusal = Object.freeze({ code: "invalid-request", reason: "path-undecodable" });
-/** No such key. A mistyped id is not an attack. */
-const UNKNOWN: Refusal = Object.freeze({ code: "not-found", reason: "unknown", event: "input_validation_fail" });
 /** Another owner's key. The caller gets the same response as for an unknown key. */
 const FOREIGN: Refusal = Object.freeze({ code: "not-found", reason: "foreign" });
-
-/** Settings of the routes. */
-export const apiKeyRoutesSchema = settingsObject({
-  /** The realm in WWW-Authenticate. Default: the realm of the service. */
-  realm: realmSchema.optional(),
-  /**
-   * Days that a key made with a token may live, 1 to 3650. Keys made in a session are not bound by it, and a key made
-   * with a key never outlives that one. Default: until the token ends.
-   */
-  maxLifetimeDays: z.int().min(1).max(3650).optional(),
-  /**
-   * Whose keys the caller manages, for keys of organisations: returns the owner's id, from what the app knows of the
-   * caller (a membership, never a field of the request alone). A caller for whom it returns nothing, or throws, gets
-   * 403. A caller with an API key manages only keys of that key's own owner. Default: `req.principal.id`.
-   */
-  owner: z
-    .custom<OwnerOf>((value) => typeof value === "function", {
-      error: "This is not a function.",
-      params: { code: "wrong-type", remedy: "Write owner: (req) => the id of the organisation, or remove it." },
-    })
-    .optional(),
-  /**
-   * A guard for `POST`, asked of callers with a session: `accounts.requireFresh()` of `portcullis/accounts`. A key or a token
-   * has its own limits. Default: none.
-   */
-  fresh: z
-    .custom<Middleware>((value) => typeof value === "function", {
-      error: "This is not middleware.",
-      params: { code: "wrong-type", remedy: "Write fresh: accounts.requireFresh(), or remove it." },
-    })
-    .optional(),
-});
-
-/** Says whose keys a caller manages. */
-type OwnerOf = (req: Request) => string | undefined | Promise<string | undefined>;
 
 /** Added to the response when a caller with a token requested a later expiry than the token allows. */
 const CUT =
   "The key expires earlier than requested: a key created with a token expires with the token, or when the lifetime that this server allows is over.";
-
-const DAY_MS = 86_400_000;
 
 const revokeQuerySchema = z.strictObject({
   /** Also ends the keys made with this key, its successors, and the keys made with those. */
   descendants: z.enum(["true", "false"], 'Must be "true" or "false"').default("false"),
 });
 
-/** Settings of `apiKeyRoutes`. */
-export interface ApiKeyRoutesSettings extends z.input<typeof apiKeyRoutesSchema> {}
-
-/** A successful response, or a refusal. */
-type Reply = { readonly status: 200 | 201; readonly body: unknown } | { readonly status: 204 } | Refusal;
+const DAY_MS = 86_400_000;
 
 /** Whether the session or the token of a request is in force still, in any process. Never rejects. */
 type InForce = (req: Request) => boolean | Promise<boolean>;
@@ -262,75 +214,10 @@ export function apiKeyRoutes(
   return router;
 }
 
-/** The caller, as one who manages the keys of the owner that the app names. */
-async function forOwner(
-  caller: Caller,
-  owner: OwnerOf,
-  req: Request,
-  refusals: CallerRefusals,
-  timeoutMs: number,
-): Promise<Caller | Refusal> {
-  let ownerId: unknown;
-  try {
-    const given = await inTime(
-      Promise.resolve().then(() => owner(req)),
-      timeoutMs,
-    );
-    if (given === LATE) return OWNER_LATE;
-    ownerId = idText(given);
-  } catch {
-    // What it threw may contain anything; the event says that it threw.
-    return refusals.ownerFailed;
-  }
-  if (!isPrincipalId(ownerId)) return refusals.noOwner;
-  // The keys that a key makes end with it, so they have its owner.
-  if (caller.key !== undefined && caller.key.ownerId !== ownerId) return refusals.noOwner;
-  return { ...caller, ownerId };
-}
-
-/** The app could not tell the owner in time: nobody is at fault, and the same call may succeed soon. */
-const OWNER_LATE: Refusal = { code: "store-unavailable", reason: "owner-late", headers: RETRY_SOON };
-
-function send(req: Request, res: Response, reply: Reply): void {
-  if ("code" in reply) {
-    refuse(req, res, SOURCE, reply);
-    return;
-  }
-  res.statusCode = reply.status;
-  if (!("body" in reply)) {
-    res.end();
-    return;
-  }
-  res.setHeader("Content-Type", "application/json; charset=utf-8");
-  res.end(JSON.stringify(reply.body));
-}
-
 /** Returns undefined when the key that creates another key ended after it was looked up; rethrows other errors. */
 function noneOfEndedMaker(error: unknown): undefined {
   if (error instanceof ApiKeyError && ["revoked", "expired", "rotated"].includes(error.code)) return undefined;
   throw error;
-}
-
-/** Converts an error of the service to a refusal; other errors go to the app. */
-function refusalOfError(error: unknown): Refusal {
-  if (error instanceof StoreUnavailableError)
-    return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
-  if (error instanceof FactorRequiredError) return { code: "factor-required", reason: "key" };
-  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: RETRY_SOON };
-  if (!(error instanceof ApiKeyError)) throw error;
-  if (error.code === "not-found") return UNKNOWN;
-  if (error.code === "invalid-input")
-    return { code: "invalid-request", reason: "invalid-input", detail: issueText(error) };
-  return { code: "conflict", reason: error.code, detail: error.message };
-}
-
-/**
- * Formats the issues by path. Paths consist of our own names and positions, so they contain neither values nor unknown
- * names.
- */
-function issueText({ issues }: ApiKeyError): string {
-  const lines = issues.map(({ path, message }) => `${path === "" ? "(request)" : path}: ${message}`);
-  return `The request does not have the expected format. ${[...new Set(lines)].join("; ")}.`;
 }
 
 /** Returns the query by name. A repeated name becomes a list, which the schema refuses. */

@@ -1,15 +1,13 @@
-import { callerFor, callerForPrincipal } from "../core/store-caller.js";
+import { callerFor } from "../core/store-caller.js";
 import type { SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { principalIdSchema } from "../settings/identity.js";
 import { parse } from "../settings/object.js";
 import { announceOverload } from "../stores/health/call-events.js";
-import { readablePartsOf } from "../stores/health/store-fault.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
 import type { ApiKeyMaker } from "./decide.js";
-import { isKeyId } from "./keys/format.js";
 import { HashQueue } from "./keys/hash-queue.js";
 import { KeyHasher } from "./keys/hashing.js";
 import {
@@ -17,7 +15,6 @@ import {
   type CreateApiKeyInput,
   type ListAllApiKeysInput,
   type ListApiKeysInput,
-  pageSchema,
   readInput,
   type RevokeAllApiKeysInput,
   revokeAllSchema,
@@ -27,8 +24,9 @@ import {
 } from "./keys/input.js";
 import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
 import { KeyCreation } from "./management/creation.js";
-import { GuardedKeyStore, withKeyErrors } from "./management/guarded-store.js";
+import { GuardedKeyStore } from "./management/guarded-store.js";
 import { KeyListing } from "./management/listing.js";
+import { type FoundKey, KeyReading } from "./management/reading.js";
 import { type ApiKeyReport, reportOn } from "./management/report.js";
 import { type EndOfOwner, OwnerRevocation } from "./management/owner-revocation.js";
 import type { ManagementParts } from "./management/parts.js";
@@ -42,14 +40,6 @@ import type { ApiKeyVerification } from "./verification/result.js";
 import { UsageLog } from "./verification/usage.js";
 import { VerifiedCache } from "./verification/verified-cache.js";
 import { KeyVerifier } from "./verification/verifier.js";
-
-/** A key whose owner is known. */
-export interface FoundKey {
-  readonly id: string;
-  readonly ownerId: string;
-  /** @throws ApiKeyError "unreadable" when the record is damaged or of a newer version */
-  readonly read: () => ApiKeyRecord;
-}
 
 /**
  * Creates, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that use the store
@@ -78,6 +68,7 @@ export class ApiKeyService {
   readonly #limits: KeyLimits;
   readonly #usage: UsageLog;
   readonly #listing: KeyListing;
+  readonly #reading: KeyReading;
   readonly #stopListening: (() => void) | undefined;
   /** @internal For the layer: `verify` without a promise when none is needed, that is, when the key is cached. */
   readonly verifier: KeyVerifier;
@@ -116,6 +107,7 @@ export class ApiKeyService {
       options.usageFlushSeconds,
     );
     this.#listing = new KeyListing(this.#parts, this.#usage);
+    this.#reading = new KeyReading(this.#parts, this.#usage);
     this.verifier = new KeyVerifier({
       prefixes: this.prefixes,
       cacheMs: options.cacheSeconds * 1000,
@@ -190,13 +182,7 @@ export class ApiKeyService {
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
   async list(ownerId: string | number, page: ListApiKeysInput = {}): Promise<ApiKeyRecord[]> {
-    const read = readInput(pageSchema, page);
-    const owner = String(ownerId);
-    await this.#usage.settled();
-    const keys = await withKeyErrors(
-      this.#parts.store.read((store) => store.list(owner, read), callerForPrincipal(owner)),
-    );
-    return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
+    return this.#reading.list(ownerId, page);
   }
 
   /**
@@ -314,10 +300,7 @@ export class ApiKeyService {
    * @throws ApiKeyError "unreadable" (rejects) when the record is damaged or of a newer version
    */
   async get(id: string): Promise<ApiKeyRecord | undefined> {
-    if (!isKeyId(id)) return undefined;
-    await this.#usage.settled();
-    const stored = await withKeyErrors(this.#parts.store.read((store) => store.get(id), callerFor(id)));
-    return stored === undefined ? undefined : publicRecord(stored, this.#usage.pending(id));
+    return this.#reading.get(id);
   }
 
   /**
@@ -325,17 +308,7 @@ export class ApiKeyService {
    * its owner can be read.
    */
   async find(id: string): Promise<FoundKey | undefined> {
-    try {
-      const record = await this.get(id);
-      return record && { id, ownerId: record.ownerId, read: () => record };
-    } catch (error) {
-      const { ownerId } = readablePartsOf(error);
-      if (ownerId === undefined) throw error;
-      const read = (): never => {
-        throw error;
-      };
-      return { id, ownerId, read };
-    }
+    return this.#reading.find(id);
   }
 
   /**

@@ -7,13 +7,11 @@ import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
+import { acceptSchema, type JwtAcceptSettings, type ResolvedJwtAcceptSettings } from "./issuers/accept-settings.js";
 import {
-  acceptSchema,
   checkIssuers,
   issuerSchema,
-  type JwtAcceptSettings,
   type JwtIssuerSettings,
-  type ResolvedJwtAcceptSettings,
   type ResolvedJwtIssuerSettings,
 } from "./issuers/settings.js";
 import type { OnRefresh } from "./refresh/renewal.js";

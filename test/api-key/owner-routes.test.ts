@@ -1,7 +1,8 @@
 import express from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
-import { apiKeyRoutes, type ApiKeyRoutesSettings } from "../../src/api-key/routes.js";
+import type { ApiKeyRoutesSettings } from "../../src/api-key/routes-settings.js";
+import { apiKeyRoutes } from "../../src/api-key/routes.js";
 import type { ApiKeyRecord } from "../../src/api-key/keys/records.js";
 import { createPrincipal, type Principal } from "../../src/core/principal.js";
 import { SettingsError } from "../../src/settings/errors.js";

@@ -1,6 +1,6 @@
 import type { AccessTokenClaims, ClaimsVerdict } from "../decide.js";
 import type { TokenErrorCode } from "../errors.js";
-import type { ForeignClaims } from "./settings.js";
+import type { ForeignClaims } from "./mapping-settings.js";
 
 /** The requirements for the claims of a token of another issuer, or of a former app. */
 export interface ForeignPolicy {

@@ -8,7 +8,7 @@ import { type AccessTokenClaims, type ClaimsVerdict, isAccessTokenType } from ".
 import { decideForeignClaims, type ForeignPolicy } from "./claims.js";
 import { credentialIdOf, identityOf } from "./identity.js";
 import type { MappingFailures } from "./mapping-failures.js";
-import type { ResolvedJwtAcceptSettings } from "./settings.js";
+import type { ResolvedJwtAcceptSettings } from "./accept-settings.js";
 
 const ALGORITHMS = ["HS256"] as const;
 

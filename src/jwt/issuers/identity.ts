@@ -5,7 +5,7 @@ import { MANAGE_SCOPE } from "../../core/scopes.js";
 import type { ForeignIdentity } from "../decide.js";
 import { isTokenId } from "../grant.js";
 import { own } from "./claims.js";
-import type { ForeignClaims } from "./settings.js";
+import type { ForeignClaims } from "./mapping-settings.js";
 
 /** The settings that say what a token stands for. */
 export interface Mapping {

@@ -1,76 +1,12 @@
 import { z } from "zod";
 import { isLoopbackHost } from "../../core/http/origin.js";
-import type { Secret } from "../../core/secret.js";
-import { durationSchema, momentSchema } from "../../settings/durations.js";
+import { durationSchema } from "../../settings/durations.js";
 import type { SettingsIssue } from "../../settings/errors.js";
-import { addIssue, selectSchema, settingsObject } from "../../settings/object.js";
+import { addIssue, settingsObject } from "../../settings/object.js";
 import { parseUrl } from "../../settings/parse-url.js";
-import { formerSecretRingSchema } from "../../settings/secrets.js";
 import { ALGORITHMS, familyOf } from "../keys/algorithms.js";
-import { looksLikeAsymmetricKey } from "../keys/validation.js";
 import { audienceSchema, nameSchema } from "../names.js";
-
-/** The claims of a token that another issuer, or a former app, has signed. Verified and frozen. */
-export type ForeignClaims = Readonly<Record<string, unknown>>;
-
-type ClaimsFunction<Returned> = (claims: ForeignClaims) => Returned;
-
-/** A synchronous function of the verified claims. */
-function claimsFunctionSchema<Returned>(
-  returns: string,
-): z.ZodType<ClaimsFunction<Returned>, ClaimsFunction<Returned>> {
-  const remedy = `Write a function that returns ${returns}: (claims) => ….`;
-  return z
-    .custom<ClaimsFunction<Returned>>((value) => typeof value === "function", {
-      error: "This must be a function.",
-      params: { remedy },
-    })
-    .refine((value) => Object.prototype.toString.call(value) !== "[object AsyncFunction]", {
-      error: "This must be a synchronous function, but it is async.",
-      params: { remedy },
-    });
-}
-
-/** Where a list is found in the claims: the name of a claim, names joined by dots, or a function. */
-function listSourceSchema(
-  example: string,
-): z.ZodType<
-  string | ((claims: ForeignClaims) => readonly string[]),
-  string | ((claims: ForeignClaims) => readonly string[])
-> {
-  return selectSchema((value) => {
-    if (typeof value === "string") return z.string().min(1).max(255);
-    if (typeof value === "function") return claimsFunctionSchema<readonly string[]>("a list of texts");
-    return z.unknown().superRefine((_value, context) =>
-      addIssue(context, {
-        code: "wrong-type",
-        message: "This must be the name of a claim, or a function.",
-        remedy: `Write ${example}, or (claims) => […].`,
-      }),
-    );
-  });
-}
-
-/** What a token says about its caller, for issuers and for a former app. */
-const MAPPING = {
-  /**
-   * The id of the principal, as a function of the claims: text of at most 255 characters, or a safe integer. The app
-   * vouches that a user of this id in its own tokens, sessions and keys is the same person. Default: for an issuer
-   * `<issuer>|<sub>`; for a former app `sub`.
-   */
-  id: claimsFunctionSchema<string | number>("the id of the principal").optional(),
-  /**
-   * The scopes: the name of a claim (`"permissions"`, `"https://example.com/scopes"`, or names joined by dots), or a
-   * function of the claims. A claim may be a list, or text with spaces; what has not the form of a scope, ends in `*`,
-   * or is `api-keys:manage` is left out. What a function returns is taken as it is. Default: `scope`, `scp` and
-   * `permissions` together.
-   */
-  scopes: listSourceSchema('"permissions"').optional(),
-  /**
-   * The roles: the name of a claim (`"roles"`, `"realm_access.roles"`), or a function of the claims. Default: none.
-   */
-  roles: listSourceSchema('"realm_access.roles"').optional(),
-};
+import { MAPPING } from "./mapping-settings.js";
 
 const algorithmSchema = z.enum(ALGORITHMS).superRefine((algorithm, context) => {
   if (familyOf(algorithm) !== "HS") return;
@@ -168,67 +104,6 @@ export const issuerSchema = issuerShape.superRefine(({ issuer, jwksUri }, contex
 export interface JwtIssuerSettings extends z.input<typeof issuerSchema> {}
 /** One issuer of `jwt.issuers` with every default filled in. */
 export interface ResolvedJwtIssuerSettings extends z.output<typeof issuerSchema> {}
-
-const MIN_FORMER_SECRET_BYTES = 16;
-
-const NO_SECRET = z.unknown().superRefine((_value, context) =>
-  addIssue(context, {
-    code: "missing-setting",
-    message: "The secret of the former app is missing.",
-    remedy: "Set the HMAC secret with which the former app signed.",
-  }),
-);
-
-const formerSecretsSchema = selectSchema<z.input<typeof formerSecretRingSchema>, readonly Secret[]>((value) =>
-  value === undefined ? NO_SECRET : strongEnoughSecrets,
-);
-
-const strongEnoughSecrets = formerSecretRingSchema.superRefine((secrets, context) => {
-  for (const secret of secrets) {
-    const text = secret.reveal();
-    if (looksLikeAsymmetricKey(text))
-      addIssue(context, {
-        code: "contradiction",
-        message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
-        remedy: "Set the HMAC secret with which the former app signed.",
-      });
-    else if (Buffer.byteLength(text) < MIN_FORMER_SECRET_BYTES)
-      addIssue(context, {
-        code: "weak-secret",
-        message: `The secret is shorter than ${MIN_FORMER_SECRET_BYTES} bytes: tokens could be forged.`,
-        remedy: "Let the users log in again, without accept.",
-      });
-  }
-});
-
-const NO_END = z.unknown().superRefine((_value, context) =>
-  addIssue(context, {
-    code: "missing-setting",
-    message: "The date after which tokens of the former app are refused is missing.",
-    remedy: 'Write until: "2027-01-31", a date by which they have expired.',
-  }),
-);
-
-/** Tokens of the app before it used this library. */
-export const acceptSchema = settingsObject({
-  /**
-   * The secret with which the former app signed (HS256), or a list of them; at least 16 bytes each. It only verifies.
-   * Required.
-   */
-  secret: formerSecretsSchema,
-  /** `iss` that the tokens must have. Default: it is not checked. */
-  issuer: nameSchema.optional(),
-  /** `aud` that the tokens must have, one or a list. Default: none; a token with `aud` is then refused. */
-  audience: audienceSchema.optional(),
-  /** When these tokens end: a Date, ISO 8601 text, or milliseconds since the epoch. Required. */
-  until: selectSchema<z.input<typeof momentSchema>, number>((value) => (value === undefined ? NO_END : momentSchema)),
-  ...MAPPING,
-});
-
-/** `jwt.accept`: tokens of the app before it used this library. */
-export interface JwtAcceptSettings extends z.input<typeof acceptSchema> {}
-/** `jwt.accept`, parsed. */
-export interface ResolvedJwtAcceptSettings extends z.output<typeof acceptSchema> {}
 
 /** Issues of the list as a whole. @param own `iss` of the manager's own tokens */
 export function checkIssuers(

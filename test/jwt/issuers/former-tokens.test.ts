@@ -1,6 +1,6 @@
 import jwt from "jsonwebtoken";
 import { afterEach, describe, expect, it } from "vitest";
-import type { JwtAcceptSettings } from "../../../src/jwt/issuers/settings.js";
+import type { JwtAcceptSettings } from "../../../src/jwt/issuers/accept-settings.js";
 import { bench, type Bench, codeOf, HMAC_SECRET, START } from "../support.js";
 import { AUDIENCE } from "./support.js";
 
