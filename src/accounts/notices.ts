@@ -1,5 +1,6 @@
 import { inTime, LATE } from "../core/in-time.js";
 import type { Runtime } from "../core/runtime.js";
+import { AppFunctionWarnings } from "./app-function.js";
 import type { AccountNotice, Notify } from "./types.js";
 
 /** Most notices that wait for the app's function at once; more are dropped, with an event for each. */
@@ -14,11 +15,13 @@ const CLOSE_MS = 5000;
 export class Notices {
   readonly #notify: Notify | undefined;
   readonly #runtime: Runtime;
+  readonly #warnings: AppFunctionWarnings;
   readonly #sending = new Set<Promise<void>>();
 
   constructor(notify: Notify | undefined, runtime: Runtime) {
     this.#notify = notify;
     this.#runtime = runtime;
+    this.#warnings = new AppFunctionWarnings(runtime);
   }
 
   /** Whether the app can tell people anything. */
@@ -34,9 +37,15 @@ export class Notices {
     const work = new Promise((resolve) => setImmediate(resolve))
       .then(() => inTime(Promise.resolve(notify(Object.freeze(notice))), NOTIFY_MS))
       .then(
-        (answer) => (answer === LATE ? this.#failed(notice, "late") : undefined),
-        // What it rejected with may contain the address or the link.
-        () => this.#failed(notice, "failed"),
+        (answer) => {
+          if (answer !== LATE) return;
+          this.#warnings.late("notify");
+          this.#failed(notice, "late");
+        },
+        (error: unknown) => {
+          this.#warnings.threw("notify", error);
+          this.#failed(notice, "failed");
+        },
       )
       .finally(() => this.#sending.delete(work));
     this.#sending.add(work);
@@ -47,6 +56,7 @@ export class Notices {
     await inTime(Promise.all(this.#sending), CLOSE_MS);
   }
 
+  /** What it rejected with may contain the address or the link, so the event does not say it. */
   #failed({ kind, user }: AccountNotice, reason: string): void {
     const subject = user.id === undefined ? {} : { subject: String(user.id) };
     this.#runtime.events.emit("portcullis_notice_failed", () => ({
