@@ -8,12 +8,15 @@ export interface Reply {
   readonly body: unknown;
   /** `name=value` of the session cookie it set. */
   readonly cookie: string | undefined;
+  /** What a browser sends back of all cookies that it set. */
+  readonly cookies: string;
 }
 
 /** One process of a fleet. */
 export interface Member {
   readonly pid: number;
-  send(method: "GET" | "POST", path: string, headers?: Record<string, string>): Promise<Reply>;
+  /** @param json the body */
+  send(method: "GET" | "POST", path: string, headers?: Record<string, string>, json?: object): Promise<Reply>;
   /** Resolves at the next line it prints that says so. */
   says(line: string): Promise<void>;
   /** Ends it as an app ends: resolves to its exit code, and rejects when it has not ended by itself in ten seconds. */
@@ -21,10 +24,13 @@ export interface Member {
 }
 
 /** Starts a process with these settings and waits until it serves. */
-export async function startMember(settings: object): Promise<Member> {
+export async function startMember(
+  settings: object,
+  script: "fleet/member" | "fleet/accounts-member" = "fleet/member",
+): Promise<Member> {
   const child = spawn(
     process.execPath,
-    ["--disable-warning=ExperimentalWarning", await program("fleet/member"), JSON.stringify(settings)],
+    ["--disable-warning=ExperimentalWarning", await program(script), JSON.stringify(settings)],
     { stdio: ["pipe", "pipe", "pipe"] },
   );
   let err = "";
@@ -40,13 +46,19 @@ export async function startMember(settings: object): Promise<Member> {
   });
   return {
     pid: child.pid ?? 0,
-    async send(method, path, headers = {}) {
-      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers });
-      const cookie = answer.headers.getSetCookie().find((line) => /^mcp_session=s/.test(line));
+    async send(method, path, headers = {}, json) {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
+        method,
+        headers: json === undefined ? headers : { "content-type": "application/json", ...headers },
+        ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+      });
+      const set = answer.headers.getSetCookie();
+      const cookie = set.find((line) => /^mcp_session=s/.test(line));
       return {
         status: answer.status,
         body: JSON.parse((await answer.text()) || "null") as unknown,
         cookie: cookie?.slice(0, cookie.indexOf(";")),
+        cookies: set.map((line) => line.slice(0, line.indexOf(";"))).join("; "),
       };
     },
     says: (line) => new Promise((resolve) => waiting.set(line, resolve)),

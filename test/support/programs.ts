@@ -5,6 +5,7 @@ import { askBroker } from "./servers/broker.js";
 /** What tests run as processes of their own. */
 const PROGRAMS = {
   "fleet/member": "test/fleet/member.ts",
+  "fleet/accounts-member": "test/fleet/accounts-member.ts",
   "fleet/single-use-member": "test/fleet/single-use-member.ts",
   "fleet/limited-server": "test/fleet/limited-server.ts",
   "sql/busy-child": "test/stores/sql/busy-child.ts",
