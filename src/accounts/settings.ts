@@ -3,7 +3,7 @@ import { z } from "zod";
 import { parseOrigin, isLoopbackHost } from "../core/http/origin.js";
 import { isLocalPath } from "../core/http/local-path.js";
 import { durationSchema } from "../settings/durations.js";
-import { addIssue, settingsObject, toggleable } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject, toggleable } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import {
   CREDENTIAL_STORE_METHODS,
@@ -57,11 +57,36 @@ const usersSchema = settingsObject({
   ).optional(),
 });
 
+/** The least number of characters of any password (NIST SP 800-63B-4 3.1.1.2). */
+const LEAST = 8;
+
+const breachedServiceSchema = settingsObject({
+  /** Asks the range API of Have I Been Pwned, with the first five characters of a hash. Required. */
+  api: z.literal(true),
+  /** Whether a password is allowed or refused when the service does not answer. Default: `"allow"`. */
+  onError: z.enum(["allow", "refuse"]).default("allow"),
+});
+
+/** Settings of the check with Have I Been Pwned. */
+export interface BreachedServiceSettings extends z.input<typeof breachedServiceSchema> {}
+
+const breachedSchema = selectSchema<
+  "list" | false | BreachedServiceSettings,
+  "list" | false | z.output<typeof breachedServiceSchema>
+>((value) => {
+  if (value === false || value === "list") return z.literal(value);
+  if (typeof value === "object" && value !== null) return breachedServiceSchema;
+  return z.custom(() => false, {
+    error: "This is no check for breached passwords.",
+    params: { code: "wrong-value", remedy: 'Write "list", { api: true } or false.' },
+  });
+});
+
 const passwordsSchema = settingsObject({
   /** Least number of characters of a password that is the only factor: 8 to 64 (NIST SP 800-63B-4 3.1.1.2). Default: `15`. */
-  minLength: z.int().min(8).max(64).default(15),
+  minLength: z.int().min(LEAST).max(64).default(15),
   /** Least number of characters of a password beside a second factor: 8 to 64, at most `minLength`. Default: `8`. */
-  minLengthWithSecondFactor: z.int().min(8).max(64).default(8),
+  minLengthWithSecondFactor: z.int().min(LEAST).max(64).default(8),
   /** Most bytes of a password in UTF-8, after normalisation: 64 to 1024. Default: `1024`. */
   maxLength: z.int().min(64).max(1024).default(1024),
   /** Words that a password must not be, and that it must not merely add a few characters to: the name of the service. Default: none. */
@@ -71,22 +96,17 @@ const passwordsSchema = settingsObject({
    * onError }` asks the range API of Have I Been Pwned too, with the first five characters of a hash; `onError` says
    * whether a password is allowed or refused when the service does not answer. Default: `"list"`.
    */
-  breached: z
-    .union([
-      z.literal("list"),
-      z.literal(false),
-      settingsObject({ api: z.literal(true), onError: z.enum(["allow", "refuse"]).default("allow") }),
-    ])
-    .default("list"),
+  breached: breachedSchema.default("list"),
   /**
    * A secret that is hashed with each password and is not stored with them (NIST SP 800-63B-4 3.1.1.2). With a list, the
    * first is for new hashes, all verify. Without a pepper its passwords cannot be verified, so keep it. Default: none.
    */
   pepper: secretRingSchema.optional(),
-  /** Failures in a row after which the password is disabled until a reset: 10 to 100. Default: `50`. */
+  /** Number of failures in a row after which the password is disabled until a reset: 10 to 100. Default: `50`. */
   maxConsecutiveFailures: z.int().min(10).max(100).default(50),
 }).superRefine(({ minLength, minLengthWithSecondFactor }, context) => {
-  if (minLengthWithSecondFactor <= minLength) return;
+  // A `minLength` out of its range has an issue of its own, and is nothing to compare with.
+  if (minLengthWithSecondFactor <= minLength || minLength < LEAST) return;
   addIssue(context, {
     code: "contradiction",
     path: ["minLengthWithSecondFactor"],
@@ -95,19 +115,27 @@ const passwordsSchema = settingsObject({
   });
 });
 
+/** Settings of passwords. */
+export interface PasswordSettings extends z.input<typeof passwordsSchema> {}
+/** Settings of passwords with every default filled in. */
+export interface ResolvedPasswordSettings extends z.output<typeof passwordsSchema> {}
+
+const totpSchema = settingsObject({
+  /** The name of the service in the authenticator app: 1 to 64 characters without a colon. Default: the host of `baseUrl`. */
+  issuer: z
+    .string()
+    .refine((text) => /^[^:\u0000-\u001f\u007f-\u009f\p{Surrogate}]{1,64}$/u.test(text), {
+      error: "Must be 1 to 64 characters without a colon or control characters",
+    })
+    .optional(),
+});
+
+/** Settings of authenticator apps. */
+export interface TotpSettings extends z.input<typeof totpSchema> {}
+
 const factorsSchema = settingsObject({
   /** Codes of an authenticator app (RFC 6238): `{ issuer }`, the name that the app shows; `false` for none. Default: the host of `baseUrl`. */
-  totp: toggleable(() =>
-    settingsObject({
-      /** The name of the service in the authenticator app: 1 to 64 characters without a colon. Default: the host of `baseUrl`. */
-      issuer: z
-        .string()
-        .refine((text) => /^[^:\u0000-\u001f\u007f-\u009f\p{Surrogate}]{1,64}$/u.test(text), {
-          error: "Must be 1 to 64 characters without a colon or control characters",
-        })
-        .optional(),
-    }),
-  ).prefault({}),
+  totp: toggleable<TotpSettings, z.output<typeof totpSchema>>(() => totpSchema).prefault({}),
   /** Whether people with a second factor get ten recovery codes. Default: `true`. */
   recoveryCodes: z.boolean().default(true),
   /** Says whether a person must have a second factor. Default: nobody must. */
@@ -156,10 +184,10 @@ export const accountsSchema = settingsObject({
   /** Sends people mail, or tells them otherwise. Without it there is no reset, and registration is by user name. Default: none. */
   notify: functionSchema<Notify>("notify: ({ kind, user, link }) => mailer.send(user.email, kind, link)").optional(),
   /** Passwords: rules, hashing, failures. `false` when people have none. Default: on. */
-  passwords: toggleable(() => passwordsSchema).prefault({}),
+  passwords: toggleable<PasswordSettings, ResolvedPasswordSettings>(() => passwordsSchema).prefault({}),
   /** Second factors. Default: codes of an authenticator app, and recovery codes. */
   factors: factorsSchema.prefault({}),
-  /** Paths of the app's own pages, to which a form is sent on. */
+  /** Paths of the app's own pages, to which a form is sent on. Default: a path for each. */
   pages: pagesSchema.prefault({}),
   /** Where a form goes after a log-in. Default: `"/"`. */
   afterLogin: localPath.default("/"),
@@ -211,4 +239,3 @@ function storeSchema<Store>(methods: Readonly<Record<string, "required" | "optio
 export interface AccountsSettings extends z.input<typeof accountsSchema> {}
 /** Settings of accounts with every default filled in. */
 export interface ResolvedAccountsSettings extends z.output<typeof accountsSchema> {}
-export type ResolvedPasswordSettings = Exclude<ResolvedAccountsSettings["passwords"], false>;
