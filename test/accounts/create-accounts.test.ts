@@ -45,6 +45,36 @@ describe("createAccounts", () => {
     expect(message).toMatch(/^createAccounts\(\): 5 settings are wrong/);
   });
 
+  const wrongPasswords: readonly [object, readonly { path: string; remedy: RegExp }[]][] = [
+    [{ breached: true }, [{ path: "passwords.breached", remedy: /^Write "list", \{ api: true \} or false\.$/ }]],
+    [{ breached: { api: true, onErr: "allow" } }, [{ path: "passwords.breached.onErr", remedy: /^Correct the name/ }]],
+    [{ breached: { onError: "refuse" } }, [{ path: "passwords.breached.api", remedy: /true/ }]],
+    [{ minLength: 4 }, [{ path: "passwords.minLength", remedy: /^Use at least 8\.$/ }]],
+    [
+      { minLength: 10, minLengthWithSecondFactor: 12 },
+      [{ path: "passwords.minLengthWithSecondFactor", remedy: /^Write at most 10\.$/ }],
+    ],
+  ];
+
+  test.each(wrongPasswords)("says of passwords: %j what to write, once", (passwords, expected) => {
+    let issues: SettingsError["issues"] = [];
+    try {
+      createAccounts(secured(), { ...ACCOUNTS, passwords: passwords });
+    } catch (error) {
+      issues = (error as SettingsError).issues;
+    }
+    expect(issues.map(({ path, remedy }) => ({ path, remedy }))).toEqual(
+      expected.map(({ path, remedy }) => ({ path, remedy: expect.stringMatching(remedy) as string })),
+    );
+  });
+
+  test.each(["list", false, { api: true }, { api: true, onError: "refuse" }] as const)(
+    "takes breached: %j",
+    (breached) => {
+      expect(() => createAccounts(secured(), { ...ACCOUNTS, passwords: { breached } })).not.toThrow();
+    },
+  );
+
   test("is called once for one app, and before ready()", async () => {
     const security = secured();
     createAccounts(security, ACCOUNTS);
