@@ -23,6 +23,24 @@ describe("attempts", () => {
     expect(waits[9]).toBe(24 * 60 - 321);
   });
 
+  test("a run that is longer than the waits goes on with the longest", () => {
+    // Two a day, so that no window is full: the run alone decides.
+    const twelve = Array.from({ length: 12 }, (_one, index) => index * (DAY / 2)).reduce(
+      (failures, now) => withFailure(failures, now),
+      NONE,
+    );
+    const last = twelve.at.at(-1) ?? 0;
+    expect(opensAt(twelve, last) - last).toBe(240 * MINUTE);
+  });
+
+  test("the fiftieth failure in thirty days closes the factor until the first of them is thirty days old", () => {
+    // Two a day; the owner has just logged in, so that no run counts.
+    const at = Array.from({ length: 50 }, (_one, index) => index * (DAY / 2));
+    const now = (at.at(-1) ?? 0) + 1;
+    expect(opensAt({ inARow: 0, at }, now)).toBe(30 * DAY);
+    expect(opensAt({ inARow: 0, at: at.slice(1) }, now)).toBe(now);
+  });
+
   test("a success ends the run and takes back its own attempt alone", () => {
     const six = [1, 2, 3, 4, 5].reduce((failures, now) => withFailure(failures, now), NONE);
     expect(opensAt(six, 6)).toBe(5 + MINUTE);

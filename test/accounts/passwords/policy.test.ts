@@ -21,6 +21,7 @@ describe("the length of a password", () => {
   test.each([
     ["14 characters", "abcdefghijklmn", 15, ["too-short"]],
     ["15 characters", "abcdefghijklmno", 15, []],
+    ["so few characters that a word with them would be one of the context", "xyz", 15, ["too-short"]],
     ["7 beside a second factor", "abcdefg", 8, ["too-short"]],
     ["8 beside a second factor", "abcdefgh", 8, []],
     ["14 code points of two units each", "😀".repeat(14), 15, ["too-short"]],
