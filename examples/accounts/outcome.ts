@@ -43,6 +43,11 @@ export function problemOf({ error }: Outcome, own: Readonly<Partial<Record<strin
   return "That did not work. Check what you typed and try again.";
 }
 
+/** What a page says of what was done, in its own words. */
+export function doneOf({ status = "" }: Outcome, own: Readonly<Partial<Record<string, string>>>): string | undefined {
+  return Object.hasOwn(own, status) ? own[status] : undefined;
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   "too-short": "It has fewer than 15 characters.",
   "too-long": "It is too long.",

@@ -4,7 +4,7 @@ import type { Accounts, FactorInfo } from "portcullis/accounts";
 import { CODE, field, form, hidden, NEW_PASSWORD, NEW_PASSWORD_HINT, PASSWORD, whose } from "../fields.js";
 import { html, type Html } from "../html.js";
 import { page } from "../layout.js";
-import { type Outcome, outcomeOf, PASSWORD_REFUSED, passwordProblem, problemOf } from "../outcome.js";
+import { doneOf, type Outcome, outcomeOf, PASSWORD_REFUSED, passwordProblem, problemOf } from "../outcome.js";
 import type { UserTable } from "../users.js";
 
 const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
@@ -12,7 +12,7 @@ const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "sh
 const FEW_CODES = 3;
 const WRONG_PASSWORD = { "invalid-credentials": "Your password is not right, so it was not changed." };
 const WRONG_PROOF = { "invalid-credentials": "That is not right. Try again." };
-const DONE: Readonly<Record<string, string>> = {
+const DONE = {
   "password-changed": "Your password is changed, and you are logged out on all other devices.",
   "factor-removed": "The second step is removed, and you are logged out on all other devices.",
   confirmed: "It is you. You can change your account now.",
@@ -32,7 +32,7 @@ export function accountPages(security: Security, accounts: Accounts, users: User
       page({
         title: "Your account",
         problem: problemOf(outcome, { ...PASSWORD_REFUSED, ...WRONG_PASSWORD }),
-        done: DONE[outcome.status ?? ""],
+        done: doneOf(outcome, DONE),
         isInside: true,
         content: html`<p>You are logged in as <strong>${email}</strong>.</p>
           <h2>Second step</h2>

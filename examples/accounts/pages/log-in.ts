@@ -3,9 +3,14 @@ import type { Accounts } from "portcullis/accounts";
 import { CODE, EMAIL, field, form, PASSWORD } from "../fields.js";
 import { html } from "../html.js";
 import { page } from "../layout.js";
-import { outcomeOf, problemOf } from "../outcome.js";
+import { doneOf, outcomeOf, problemOf } from "../outcome.js";
 
 const WRONG = { "invalid-credentials": "The address or the password is not right." };
+/** What was done by a form that could not log in too. */
+const DONE = {
+  "password-changed": "Your password is changed. Log in with the new one.",
+  registered: "Your account is made. Log in with your password.",
+};
 const WRONG_CODE = { "invalid-credentials": "This code is not right, or it was used before." };
 
 /** To log in: with a password, and then with a second step. */
@@ -19,6 +24,7 @@ export function logInPages(accounts: Accounts): Router {
       page({
         title: "Log in",
         problem: problemOf(outcome, WRONG),
+        done: doneOf(outcome, DONE),
         content: html`${form("/account/login", "Log in", [
             field({ label: "E-mail address", name: "login", attributes: EMAIL, error }),
             field({ label: "Password", name: "password", attributes: PASSWORD }),

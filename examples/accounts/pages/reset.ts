@@ -4,6 +4,8 @@ import { html } from "../html.js";
 import { page } from "../layout.js";
 import { outcomeOf, parameter, PASSWORD_REFUSED, passwordProblem, problemOf } from "../outcome.js";
 
+const IN_USE = { conflict: "You have sent this form already. Log in with the new password." };
+
 /** To choose a new password by the link of a mail. */
 export function resetPages(): Router {
   const router = express.Router();
@@ -37,9 +39,12 @@ export function resetPages(): Router {
     res.send(
       page({
         title: "Choose a new password",
-        problem: isEnded ? "This link was used or has ended." : problemOf(outcome, PASSWORD_REFUSED),
+        problem: isEnded
+          ? "This link was used or has ended. If you have used it just now, log in with the new password."
+          : problemOf(outcome, { ...PASSWORD_REFUSED, ...IN_USE }),
         content: isEnded
-          ? html`<p><a href="/forgot">Ask for a new link</a></p>`
+          ? html`<p><a href="/login">Log in</a></p>
+              <p><a href="/forgot">Ask for a new link</a></p>`
           : html`<p>This logs you out on every device.</p>
               ${form("/account/password/reset", "Set the password", [
                 hidden("token", parameter(req, "token")),

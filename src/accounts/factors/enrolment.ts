@@ -7,6 +7,7 @@ import type { StoredCredential } from "../../stores/contracts.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
 import { admission } from "../admit.js";
 import type { AccountsContext } from "../context.js";
+import { enterAfter } from "../gate/enter-after.js";
 import type { Resumed } from "../gate/gate.js";
 import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
@@ -210,8 +211,11 @@ export function totpEnrolment(context: AccountsContext): {
     if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
     const { remember, deliver, methods } = resumed.pending;
     const restsOn = [confirmed, ...passwords].map(({ id }) => id);
-    const reply = await gate.enter(exchange, { person, remember, deliver, methods: [...methods, method], restsOn });
-    return isRefusal(reply) ? reply : showCodes(context, req, reply, recoveryCodes, settings.afterLogin);
+    const arrival = { person, remember, deliver, methods: [...methods, method], restsOn };
+    const reply = await enterAfter(context, exchange, arrival, "factor-added");
+    if (isRefusal(reply)) return reply;
+    const next = reply.next === "login" ? settings.pages.login : settings.afterLogin;
+    return showCodes(context, req, reply, recoveryCodes, next);
   }
 
   const routes = [

@@ -1,23 +1,17 @@
 import express, { type NextFunction, type Request, type Response, type Router } from "express";
 import { z } from "zod";
-import { FactorRequiredError } from "../../core/credential-gate.js";
 import { bodyOf } from "../../core/http/json-body.js";
-import { type Refusal, RETRY_SOON } from "../../core/response/problem.js";
+import type { Refusal } from "../../core/response/problem.js";
 import { refuse } from "../../core/response/refuse.js";
 import { beginState } from "../../core/request-state.js";
 import type { Runtime } from "../../core/runtime.js";
-import { HashUnavailableError } from "../../api-key/keys/hash-queue.js";
-import { SessionEndedError } from "../../session/errors.js";
-import { SessionStoreFullError } from "../../stores/health/store-full.js";
 import { StoreTime } from "../../stores/health/store-time.js";
-import { AccountDisabledError } from "../gate/gate.js";
-import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
+import { SESSION_ENDED } from "../refusals.js";
 import { isToken } from "../secrets.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
-import { isStoreFailure } from "../store-failure.js";
-import { UsersUnavailableError } from "../users.js";
 import { isForm, readBody } from "./body.js";
 import { pathOf, withOutcome } from "./next-page.js";
+import { refusalOfError } from "./refusal-of-error.js";
 import { type Answer, type Exchange, isRefusal, type NextPage, type Reply, type Route } from "./route.js";
 
 export const SOURCE = "accounts";
@@ -76,7 +70,7 @@ export function accountsRouter(
           time: new StoreTime(settings.storeTimeoutMs),
         };
         handled(one, exchange)
-          .catch(refusalOfError)
+          .catch(refusalOrThrow)
           .then((reply) => answer(req, res, one, reply, settings))
           .catch(next);
       },
@@ -146,17 +140,9 @@ function send(res: Response, { status, body }: Answer): void {
   res.end(JSON.stringify(body));
 }
 
-/** Converts an error to a refusal; other errors go to the app. */
-function refusalOfError(error: unknown): Refusal {
-  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: RETRY_SOON };
-  if (error instanceof UsersUnavailableError)
-    return { code: "store-unavailable", reason: "users", headers: RETRY_SOON, event: false };
-  if (error instanceof FactorRequiredError) return { code: "factor-required", reason: "gate" };
-  if (error instanceof AccountDisabledError) return invalidCredentials("disabled");
-  if (error instanceof SessionEndedError) return SESSION_ENDED;
-  if (isStoreFailure(error))
-    return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
-  if (error instanceof SessionStoreFullError)
-    return { code: "store-unavailable", reason: "store-full", headers: RETRY_SOON };
-  throw error;
+/** Other errors go to the app. */
+function refusalOrThrow(error: unknown): Refusal {
+  const refusal = refusalOfError(error);
+  if (refusal === undefined) throw error;
+  return refusal;
 }

@@ -4,6 +4,7 @@ import { requestContext } from "../../core/request-events.js";
 import type { Refusal } from "../../core/response/problem.js";
 import type { StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
+import { enterAfter } from "../gate/enter-after.js";
 import type { Delivery } from "../gate/pending-log-ins.js";
 import type { Exchange, Reply } from "../http/route.js";
 import { isMailAddress } from "../mail-address.js";
@@ -53,7 +54,7 @@ export class Completion {
     arrival: { readonly remember: boolean; readonly deliver: Delivery },
   ): Promise<Reply> {
     const { req, res, time } = exchange;
-    const { users, gate, host } = this.#context;
+    const { users, host } = this.#context;
     const before = await time.besides(() => users.findByLogin(registration.login));
     if (before !== undefined && !registration.isBegun) return TAKEN;
     const claim = await this.#registrations.claim(found, registration, time);
@@ -63,7 +64,7 @@ export class Completion {
     this.#registrations.clearCookie(req, res);
     const methods = only("pwd", host.runtime.clock.now());
     // The person has just been made, with this password.
-    return gate.enter(exchange, { person: made, methods, ...arrival, restsOn: [] });
+    return enterAfter(this.#context, exchange, { person: made, methods, ...arrival, restsOn: [] }, "registered");
   }
 
   async #make(

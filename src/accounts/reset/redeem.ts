@@ -2,7 +2,10 @@ import { z } from "zod";
 import { only } from "../../core/authentication.js";
 import { requestContext } from "../../core/request-events.js";
 import { stateOf } from "../../core/request-state.js";
+import type { Refusal } from "../../core/response/problem.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
 import type { AccountsContext } from "../context.js";
+import { enterAfter } from "../gate/enter-after.js";
 import { deliverField, passwordField, tickField, tokenField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { isLive } from "../links.js";
@@ -11,6 +14,7 @@ import { passwordCredential, type PasswordMaker } from "../passwords/new-passwor
 import { ENDS_WITH_PASSWORD, RESET_KIND } from "../passwords/record.js";
 import { CHANGED_MEANWHILE, linkEnded, passwordRefused } from "../refusals.js";
 import { tokenHash } from "../secrets.js";
+import { LinkClaims } from "./claim.js";
 import { addressHash, resetAccount } from "./forgot.js";
 
 const body = z.strictObject({
@@ -23,15 +27,23 @@ const body = z.strictObject({
 });
 
 const ENDED = linkEnded("reset-link", "authn_password_change_fail");
+const IN_USE: Refusal = Object.freeze({
+  code: "conflict",
+  reason: "reset-link-in-use",
+  detail: "Another request sets a password by this link now. Log in with that password.",
+  event: "authn_password_change_fail",
+});
 
 /**
  * `POST /password/reset`: sets a new password by a link. One change of the store spends the link and sets the password, so
  * that of several requests one does; a password against the rules leaves the link as it was. The person is logged out
- * everywhere before that, and goes through the gate after it: the mailbox does not stand in for a second factor.
+ * everywhere before that, by the one request that has claimed the link, and goes through the gate after it: the mailbox
+ * does not stand in for a second factor.
  */
 export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limits: MailLimits): Route {
   const { host, users, credentials, notices, gate, compromise } = context;
   const { runtime } = host;
+  const claims = new LinkClaims(context);
 
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
@@ -41,6 +53,7 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     const name = tokenHash(token);
     const link = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
     if (link === undefined || !isLive(link, runtime.clock.now())) return ENDED;
+    if (claims.isClaimed(link)) return IN_USE;
     const person = await time.besides(() => users.findById(link.ownerId));
     if (person === undefined || person.isDisabled || addressHash(person) !== link.data.address) return ENDED;
     const own = await gate.credentialsOf(person.id, time);
@@ -49,30 +62,35 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     );
     if (!made.ok) return passwordRefused(made.reasons, person.id);
 
+    const release = await claims.claim(link, time);
+    if (release === undefined) return (await isThere(name, time)) ? IN_USE : ENDED;
     const end = (): ReturnType<typeof compromise.end> =>
       compromise.end(person.id, { reason: "password-reset", revokeKeys });
     const now = runtime.clock.now();
     const password = passwordCredential(person.id, made.data, now);
     const change = { remove: [link.id], removeKinds: ENDS_WITH_PASSWORD, update: made.update, insert: [password] };
-    // Before the link is spent: when a store fails here, the same call can be made again.
-    // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
-    // The browser keeps its cookies: one of them may be that of the log-in that begins here.
-    if (req.principal?.kind === "session" && req.principal.id === person.id)
-      await host.session?.logOut(req, res, { clearSiteData: ["cache", "storage"] });
-    const apiKeys = await time.besides(end);
-    const isDone = await credentials.write(
-      (store, call) => store.change(person.id, change, call),
-      person.id,
-      time,
-      // The caller got a failure, and the password may have been set all the same: what it was to end must end.
-      (late) => {
-        if (late !== false) end().catch(() => undefined);
-      },
-    );
-    if (!isDone) {
-      const left = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
-      return left === undefined ? ENDED : CHANGED_MEANWHILE;
+    let apiKeys: Awaited<ReturnType<typeof end>>;
+    let isDone = false;
+    try {
+      // Before the link is spent: when a store fails here, the same call can be made again.
+      // A session of the same person in this browser would be renewed by the log-in, but it ends as the others do.
+      // The browser keeps its cookies: one of them may be that of the log-in that begins here.
+      if (req.principal?.kind === "session" && req.principal.id === person.id)
+        await host.session?.logOut(req, res, { clearSiteData: ["cache", "storage"] });
+      apiKeys = await time.besides(end);
+      isDone = await credentials.write(
+        (store, call) => store.change(person.id, change, call),
+        person.id,
+        time,
+        // The caller got a failure, and the password may have been set all the same: what it was to end must end.
+        (late) => {
+          if (late !== false) end().catch(() => undefined);
+        },
+      );
+    } finally {
+      if (!isDone) await release();
     }
+    if (!isDone) return (await isThere(name, time)) ? CHANGED_MEANWHILE : ENDED;
 
     const facts = requestContext(req);
     runtime.events.emit("authn_password_change", () => ({
@@ -86,7 +104,12 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     notices.send({ kind: "password-changed", user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
     await limits.forgetReset(req, resetAccount(person.id));
     const methods = only("pwd", runtime.clock.now());
-    return gate.enter(exchange, { person, methods, remember, deliver, restsOn: [password.id] });
+    const arrival = { person, methods, remember, deliver, restsOn: [password.id] };
+    return enterAfter(context, exchange, arrival, "password-changed");
+  }
+
+  async function isThere(name: string, time: StoreTime): Promise<boolean> {
+    return (await credentials.read((store) => store.find(RESET_KIND, name), name, time)) !== undefined;
   }
 
   return route({

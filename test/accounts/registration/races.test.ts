@@ -24,7 +24,8 @@ test("in SQLite, of 100 parallel uses of a link to a new password one succeeds",
   );
   const statuses = (await Promise.all(uses)).map(({ status }) => status);
   expect(statuses.filter((status) => status === 200)).toHaveLength(1);
-  expect(statuses.every((status) => [200, 401, 503].includes(status))).toBe(true);
+  // 409 for one that meets the winner at work, 503 for one that finds the hash queue full.
+  expect(statuses.every((status) => [200, 401, 409, 503].includes(status))).toBe(true);
   expect((await app.client().logIn("ada", `${NEW_PASSWORD} ${statuses.indexOf(200)}`)).status).toBe(200);
 }, 60_000);
 

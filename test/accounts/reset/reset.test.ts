@@ -130,7 +130,9 @@ describe("POST /password/reset", () => {
     );
     const statuses = (await Promise.all(uses)).map(({ status }) => status);
     expect(statuses.filter((status) => status === 200)).toHaveLength(1);
-    expect(new Set(statuses)).toEqual(new Set([200, 401, ...(statuses.includes(503) ? [503] : [])]));
+    // 409 for one that meets the winner at work, 503 for one that finds the hash queue full.
+    const others = [409, 503].filter((status) => statuses.includes(status));
+    expect(new Set(statuses)).toEqual(new Set([200, 401, ...others]));
     const used = statuses.indexOf(200);
     expect((await app.client().logIn("ada", `${NEW_PASSWORD} ${used}`)).status).toBe(200);
   });
@@ -188,7 +190,7 @@ describe("POST /password/reset", () => {
     const token = await resetToken(app);
     const change = store.change.bind(store);
     store.change = async (owner, what) => {
-      await new Promise((resolve) => setTimeout(resolve, 600));
+      if (what.insert !== undefined) await new Promise((resolve) => setTimeout(resolve, 600));
       return change(owner, what);
     };
     expect((await app.client().post(RESET, { token, password: NEW_PASSWORD })).status).toBe(503);
