@@ -1,5 +1,6 @@
 import type { ModuleHost } from "../module-host.js";
 import type { CredentialStore, SingleUseStore } from "../stores/contracts.js";
+import type { AppFunctions } from "./app-functions.js";
 import type { Compromise } from "./compromise.js";
 import type { AccountsDependencies } from "./dependencies.js";
 import type { Arrived, Gate } from "./gate/gate.js";
@@ -14,6 +15,7 @@ import type { Users } from "./users.js";
 export interface AccountsContext {
   readonly host: ModuleHost;
   readonly settings: ResolvedAccountsSettings;
+  readonly functions: AppFunctions;
   readonly users: Users;
   readonly credentials: Guarded<CredentialStore>;
   readonly singleUse: Guarded<SingleUseStore>;

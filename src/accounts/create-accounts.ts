@@ -1,11 +1,13 @@
 import type { Request, Router } from "express";
 import type { Middleware } from "../core/middleware.js";
-import { moduleHostOf } from "../module-host.js";
+import { type ModuleHost, moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
 import { GENERATE_SECRET } from "../settings/secrets.js";
 import { checked } from "../settings/object.js";
 import { admission } from "./admit.js";
+import { AppFunctions } from "./app-functions.js";
+import { untrustedBaseUrl } from "./base-url.js";
 import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
 import type { AccountsDependencies } from "./dependencies.js";
@@ -26,7 +28,7 @@ import { createReset } from "./reset/reset.js";
 import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
 import { createSessions } from "./sessions/sessions.js";
-import { accountsSchema, type AccountsSettings } from "./settings.js";
+import { accountsSchema, type AccountsSettings, baseUrlSchema } from "./settings.js";
 import { createStepUp } from "./step-up/step-up.js";
 import type { FreshSettings } from "./step-up/guard.js";
 import { openAccountStores, warnOfLoss } from "./stores.js";
@@ -97,13 +99,14 @@ export function createAccounts(
   const host = moduleHostOf("createAccounts", security);
   const { runtime } = host;
   const result = checked(accountsSchema, () => settings, []);
-  const missing = missingParts(host.settings);
+  const missing = [...missingParts(host.settings), ...untrustedHost(host.settings, settings)];
   if ("issues" in result) throw settingsError([...result.issues, ...missing], result.cause);
   if (missing.length > 0) throw settingsError(missing);
   const parsed = result.data;
 
   const stores = openAccountStores(host, parsed);
-  const users = new Users(parsed.users, runtime, settings.users);
+  const functions = new AppFunctions(runtime);
+  const users = new Users(parsed.users, functions, settings.users);
   const guardedCredentials = new Guarded("credential", stores.credentials, runtime, parsed.storeTimeoutMs);
   const guardedSingleUse = new Guarded("single-use", stores.singleUse, runtime, parsed.storeTimeoutMs);
   const pending = new PendingLogIns(guardedSingleUse, runtime);
@@ -116,8 +119,9 @@ export function createAccounts(
     credentials: guardedCredentials,
     singleUse: guardedSingleUse,
     secrets: new AccountSecrets(host.settings.secretKey ?? []),
-    notices: new Notices(parsed.notify, runtime),
-    gate: new Gate(host, parsed, { users, credentials: guardedCredentials, pending, factors, arrived }),
+    functions,
+    notices: new Notices(parsed.notify, runtime, functions),
+    gate: new Gate(host, parsed, { functions, users, credentials: guardedCredentials, pending, factors, arrived }),
     compromise: new Compromise(host, parsed),
     dependencies,
   };
@@ -167,6 +171,13 @@ export function createAccounts(
 
 function settingsError(issues: readonly SettingsIssue[], cause?: unknown): SettingsError {
   return new SettingsError(issues, { call: "createAccounts()", ...(cause === undefined ? {} : { cause }) });
+}
+
+/** A host that the app refuses is reported beside whatever else is wrong. */
+function untrustedHost(app: ModuleHost["settings"], settings: AccountsSettings): SettingsIssue[] {
+  const baseUrl = checked(baseUrlSchema, () => settings.baseUrl, []);
+  const issue = "data" in baseUrl ? untrustedBaseUrl(app, baseUrl.data) : undefined;
+  return issue === undefined ? [] : [issue];
 }
 
 /** What accounts need of the settings of the app. */

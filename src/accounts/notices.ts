@@ -1,6 +1,6 @@
 import { inTime, LATE } from "../core/in-time.js";
 import type { Runtime } from "../core/runtime.js";
-import { AppFunctionWarnings } from "./app-function.js";
+import type { AppFunctions } from "./app-functions.js";
 import type { AccountNotice, Notify } from "./types.js";
 
 /** Most notices that wait for the app's function at once; more are dropped, with an event for each. */
@@ -15,13 +15,13 @@ const CLOSE_MS = 5000;
 export class Notices {
   readonly #notify: Notify | undefined;
   readonly #runtime: Runtime;
-  readonly #warnings: AppFunctionWarnings;
-  readonly #sending = new Set<Promise<void>>();
+  readonly #functions: AppFunctions;
+  readonly #sending = new Map<AccountNotice, Promise<void>>();
 
-  constructor(notify: Notify | undefined, runtime: Runtime) {
+  constructor(notify: Notify | undefined, runtime: Runtime, functions: AppFunctions) {
     this.#notify = notify;
     this.#runtime = runtime;
-    this.#warnings = new AppFunctionWarnings(runtime);
+    this.#functions = functions;
   }
 
   /** Whether the app can tell people anything. */
@@ -35,25 +35,27 @@ export class Notices {
     if (notify === undefined) return;
     if (this.#sending.size >= MOST_WAITING) return this.#failed(notice, "too-many");
     const work = new Promise((resolve) => setImmediate(resolve))
-      .then(() => inTime(Promise.resolve(notify(Object.freeze(notice))), NOTIFY_MS))
+      // A function that hangs does not keep the process from its end.
+      .then(() => inTime(Promise.resolve(notify(Object.freeze(notice))), NOTIFY_MS, false))
       .then(
-        (answer) => {
-          if (answer !== LATE) return;
-          this.#warnings.late("notify");
-          this.#failed(notice, "late");
-        },
-        (error: unknown) => {
-          this.#warnings.threw("notify", error);
-          this.#failed(notice, "failed");
-        },
+        (answer) => (answer === LATE ? this.#gaveUp(notice, "late", LATE) : undefined),
+        (error: unknown) => this.#gaveUp(notice, "failed", error),
       )
-      .finally(() => this.#sending.delete(work));
-    this.#sending.add(work);
+      .finally(() => this.#sending.delete(notice));
+    this.#sending.set(notice, work);
   }
 
   /** Resolves when every notice that was sent has been handled, and in any case after five seconds. */
   async close(): Promise<void> {
-    await inTime(Promise.all(this.#sending), CLOSE_MS);
+    await inTime(Promise.all(this.#sending.values()), CLOSE_MS);
+    for (const notice of this.#sending.keys()) this.#gaveUp(notice, "late", LATE);
+  }
+
+  /** Announces once that a notice was not sent. What the function rejected with may contain the address or the link. */
+  #gaveUp(notice: AccountNotice, reason: string, cause: unknown): void {
+    if (!this.#sending.delete(notice)) return;
+    this.#failed(notice, reason);
+    this.#functions.report("notify", cause);
   }
 
   /** What it rejected with may contain the address or the link, so the event does not say it. */

@@ -31,7 +31,7 @@ function functionSchema<T>(example: string): z.ZodType<T, T> {
 }
 
 /** An origin: https, or http for the local machine. */
-const baseUrlSchema = z.string().superRefine((text, context) => {
+export const baseUrlSchema = z.string().superRefine((text, context) => {
   const origin = parseOrigin(text);
   const isRight =
     origin !== undefined && (origin.scheme === "https" || (origin.scheme === "http" && isLoopbackHost(origin.host)));

@@ -1,5 +1,5 @@
 import express from "express";
-import { applySecurity, type Security, type SecuritySettings, SettingsError } from "portcullis";
+import { applySecurity, type Security, type SecuritySettings, SettingsError, type SettingsIssue } from "portcullis";
 import { createAccounts, type AccountsSettings } from "portcullis/accounts";
 import { testSecret } from "portcullis/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -74,6 +74,51 @@ describe("createAccounts", () => {
       expect(() => createAccounts(secured(), { ...ACCOUNTS, passwords: { breached } })).not.toThrow();
     },
   );
+  /** The issues that `createAccounts` throws. */
+  function issuesOf(accounts: Partial<AccountsSettings>, security: SecuritySettings = {}): SettingsIssue[] {
+    const app = secured(security);
+    try {
+      createAccounts(app, { ...ACCOUNTS, ...accounts });
+    } catch (error) {
+      return [...(error as SettingsError).issues];
+    }
+    return [];
+  }
+
+  test.each([
+    ["https://other.example.com", ["app.example.com"]],
+    ["https://app.example.com", ["app.example.com:8443"]],
+    ["https://example.com", ["*.example.com"]],
+    ["http://localhost:3000", ["app.example.com"]],
+    ["https://app.example.com", { hosts: ["api.example.com"], exemptPaths: ["/health"] }],
+  ] as const)("refuses baseUrl %s when trustedHosts is %j", (baseUrl, trustedHosts) => {
+    const given = trustedHosts as SecuritySettings["trustedHosts"];
+    const [issue, ...others] = issuesOf({ baseUrl }, { trustedHosts: given });
+    expect(issue).toMatchObject({ code: "contradiction", path: "baseUrl" });
+    expect(issue?.remedy).toContain(`Add "${new URL(baseUrl).host}" to trustedHosts`);
+    expect(others).toEqual([]);
+    const wrong = issuesOf({ baseUrl, freshSeconds: 1 }, { trustedHosts: given, session: false, csrf: false });
+    expect(wrong.map(({ path }) => path).sort()).toEqual(["baseUrl", "freshSeconds", "session"]);
+  });
+
+  test.each([
+    ["https://app.example.com", ["app.example.com"]],
+    ["https://app.example.com:8443", ["app.example.com"]],
+    ["https://app.example.com:8443", ["app.example.com:8443"]],
+    ["https://a.app.example.com", ["*.example.com"]],
+    ["http://[::1]:3000", undefined],
+    ["https://tenant.example.com", () => false],
+    ["https://app.example.com", false],
+  ] as const)("takes baseUrl %s when trustedHosts is %s", (baseUrl, trustedHosts) => {
+    expect(issuesOf({ baseUrl }, { trustedHosts: trustedHosts as SecuritySettings["trustedHosts"] })).toEqual([]);
+  });
+
+  test("takes http for this machine alone, also without debug", () => {
+    const hosts = ["app.example.com", "localhost"];
+    const unsafe = issuesOf({ baseUrl: "http://app.example.com" }, { debug: false, trustedHosts: hosts });
+    expect(unsafe).toMatchObject([{ code: "unsafe-setting", path: "baseUrl" }]);
+    expect(issuesOf({ baseUrl: "http://localhost:3000" }, { debug: false, trustedHosts: hosts })).toEqual([]);
+  });
 
   test("is called once for one app, and before ready()", async () => {
     const security = secured();

@@ -81,11 +81,14 @@ describe("passwords", () => {
   });
 
   test("are not the name, the address, the service or a word of the settings", async () => {
-    const app = await accountsApp({
-      baseUrl: "https://engine.example",
-      factors: { totp: { issuer: "Difference Engines" } },
-      passwords: { blockList: ["analytical society"] },
-    });
+    const app = await accountsApp(
+      {
+        baseUrl: "https://engine.example",
+        factors: { totp: { issuer: "Difference Engines" } },
+        passwords: { blockList: ["analytical society"] },
+      },
+      { trustedHosts: ["127.0.0.1", "engine.example"] },
+    );
     await person(app, "ada.lovelace.1815", { email: "countess-lovelace@example.org" });
     const browser = app.client();
     await browser.logIn("ada.lovelace.1815");

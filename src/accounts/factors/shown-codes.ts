@@ -1,4 +1,5 @@
 import type { Request } from "express";
+import { InvalidInputError } from "../../core/portcullis-error.js";
 import type { AccountsContext } from "../context.js";
 import { isForm } from "../http/body.js";
 import type { Answer } from "../http/route.js";
@@ -18,16 +19,16 @@ export function showCodes(
 }
 
 /** The page that the app makes. When it makes none, the codes are shown all the same: the old ones are gone. */
-function ownPage({ settings, host }: AccountsContext, req: Request, codes: readonly string[]): string | undefined {
+function ownPage({ settings, functions }: AccountsContext, req: Request, codes: readonly string[]): string | undefined {
   const { showRecoveryCodes } = settings;
   if (showRecoveryCodes === undefined) return undefined;
   try {
     const page: unknown = showRecoveryCodes(codes, req);
     if (typeof page === "string") return page;
     if (page instanceof Promise) page.catch(() => undefined);
-  } catch {
-    // What it threw may contain the codes.
+    throw new InvalidInputError("showRecoveryCodes must return the page as a string.");
+  } catch (error) {
+    functions.failed("showRecoveryCodes", error);
+    return undefined;
   }
-  host.runtime.events.emit("portcullis_layer_failed", () => ({ source: "accounts", reason: "show-recovery-codes" }));
-  return undefined;
 }

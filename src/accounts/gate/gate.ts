@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import type { Request } from "express";
 import type { AuthenticationMethod } from "../../core/authentication.js";
 import { type BeforeCredential, FactorRequiredError } from "../../core/credential-gate.js";
-import { inTime, LATE } from "../../core/in-time.js";
 import { PortcullisError } from "../../core/portcullis-error.js";
 import type { Refusal } from "../../core/response/problem.js";
 import { stateIn } from "../../core/request-state.js";
 import { boundSession } from "../../session/request-properties.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
 import type { CredentialStore, StoredCredential } from "../../stores/contracts.js";
+import type { AppFunctions } from "../app-functions.js";
 import type { SecondFactor } from "../factors/factor.js";
 import type { Guarded } from "../guarded.js";
 import type { Answer, Exchange, Reply } from "../http/route.js";
@@ -19,7 +19,7 @@ import { invalidCredentials, NO_PENDING, NO_SESSIONS, NO_TOKENS } from "../refus
 import { deviceName } from "../sessions/device-name.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import type { Person } from "../types.js";
-import { type Users, UsersUnavailableError } from "../users.js";
+import type { Users } from "../users.js";
 import { decideGate, type GateVerdict, type Standing } from "./decide.js";
 import type { Delivery, PendingLogIn, PendingLogIns } from "./pending-log-ins.js";
 
@@ -63,6 +63,7 @@ export interface Resumed {
 export class Gate {
   readonly #host: ModuleHost;
   readonly #settings: ResolvedAccountsSettings;
+  readonly #functions: AppFunctions;
   readonly #users: Users;
   readonly #credentials: Guarded<CredentialStore>;
   readonly #pending: PendingLogIns;
@@ -73,6 +74,7 @@ export class Gate {
     host: ModuleHost,
     settings: ResolvedAccountsSettings,
     parts: {
+      readonly functions: AppFunctions;
       readonly users: Users;
       readonly credentials: Guarded<CredentialStore>;
       readonly pending: PendingLogIns;
@@ -82,6 +84,7 @@ export class Gate {
   ) {
     this.#host = host;
     this.#settings = settings;
+    this.#functions = parts.functions;
     this.#users = parts.users;
     this.#credentials = parts.credentials;
     this.#pending = parts.pending;
@@ -124,18 +127,12 @@ export class Gate {
   async isRequired(person: Person): Promise<boolean> {
     const { required } = this.#settings.factors;
     if (required === undefined) return false;
-    let answer: unknown;
-    try {
-      answer = await inTime(
-        Promise.resolve().then(() => required(person.user)),
-        REQUIRED_MS,
-      );
-    } catch (cause) {
-      throw new UsersUnavailableError("required", { cause });
-    }
-    if (answer === LATE) throw new UsersUnavailableError("required");
     // Anything but a clear no asks for the factor.
-    return answer !== false;
+    return this.#functions.call(
+      "factors.required",
+      () => required(person.user),
+      (answer) => answer !== false,
+    );
   }
 
   /**
@@ -325,8 +322,5 @@ export class Gate {
       : { status: 200, body: { status: "enrolment-required", methods: verdict.methods, ...more }, next: "enrol" };
   }
 }
-
-/** How long `factors.required` may take, in milliseconds. */
-const REQUIRED_MS = 5000;
 
 const DONE: Answer = Object.freeze({ status: 200, body: Object.freeze({ status: "done" }), next: "after-login" });

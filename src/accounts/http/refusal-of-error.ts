@@ -6,7 +6,7 @@ import { SessionStoreFullError } from "../../stores/health/store-full.js";
 import { AccountDisabledError } from "../gate/gate.js";
 import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
 import { isStoreFailure } from "../store-failure.js";
-import { UsersUnavailableError } from "../users.js";
+import { UsersUnavailableError } from "../app-functions.js";
 
 /** The refusal that an error of ours stands for; `undefined` for other errors, which are the app's to handle. */
 export function refusalOfError(error: unknown): Refusal | undefined {

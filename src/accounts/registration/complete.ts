@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import { only } from "../../core/authentication.js";
+import { InvalidInputError } from "../../core/portcullis-error.js";
 import { requestContext } from "../../core/request-events.js";
 import type { Refusal } from "../../core/response/problem.js";
 import type { StoredCredential } from "../../stores/contracts.js";
+import { UsersUnavailableError } from "../app-functions.js";
 import type { AccountsContext } from "../context.js";
 import { enterAfter } from "../gate/enter-after.js";
 import type { Delivery } from "../gate/pending-log-ins.js";
@@ -12,7 +14,6 @@ import { passwordCredential } from "../passwords/new-password.js";
 import { PASSWORD_KIND } from "../passwords/record.js";
 import { linkEnded } from "../refusals.js";
 import type { Person } from "../types.js";
-import { UsersUnavailableError } from "../users.js";
 import type { Claim, Registration, Registrations } from "./pending.js";
 
 /** Somebody else has this name. */
@@ -116,8 +117,9 @@ export class Completion {
 
 /**
  * Whether `users.create` rejected, and so made nobody: a person of this name who appears later is not of the registration.
- * Of a call that was late nobody knows.
+ * Of a call that was late, or returned something else than a person, nobody knows.
  */
 function hasRefused(error: unknown): boolean {
-  return error instanceof UsersUnavailableError && error.cause !== undefined;
+  if (!(error instanceof UsersUnavailableError)) return false;
+  return error.cause !== undefined && !(error.cause instanceof InvalidInputError);
 }

@@ -133,7 +133,7 @@ describe("showRecoveryCodes", () => {
     const page = await browser.form("/account/recovery-codes", {});
     expect([page.status, page.headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"]);
     expect(new Set(page.text.match(CODES)).size).toBe(10);
-    expect(app.events.filter(({ reason }) => reason === "show-recovery-codes")).toHaveLength(1);
+    expect(app.events.filter(({ reason }) => reason === "showRecoveryCodes")).toHaveLength(1);
   });
 
   test("makes the page, and is not asked by a program", async () => {
@@ -147,6 +147,6 @@ describe("showRecoveryCodes", () => {
     expect(shown).toEqual([]);
     const page = await browser.form("/account/recovery-codes", {});
     expect(page.text).toBe(`<p>${shown[0]?.join(" ")}</p>`);
-    expect(app.events.filter(({ reason }) => reason === "show-recovery-codes")).toEqual([]);
+    expect(app.events.filter(({ reason }) => reason === "showRecoveryCodes")).toEqual([]);
   });
 });

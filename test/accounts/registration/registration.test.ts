@@ -65,7 +65,7 @@ describe("POST /register with notify", () => {
   test("the cookie is bound to the host, not readable by scripts, and only sent over https", async () => {
     const app = await registrationApp(
       { baseUrl: "https://app.example.com" },
-      { debug: false, trustedHosts: ["127.0.0.1"] },
+      { debug: false, trustedHosts: ["127.0.0.1", "app.example.com"] },
     );
     const answer = await app
       .client()

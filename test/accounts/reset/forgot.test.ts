@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { accountsApp, person } from "../support/app.js";
 import { noticesOf, quiet } from "../support/links.js";
@@ -131,12 +131,19 @@ describe("POST /password/forgot", () => {
   });
 
   test("a notify that hangs changes no answer, and the app closes", async () => {
+    const timers = vi.spyOn(globalThis, "setTimeout");
+    onTestFinished(() => timers.mockRestore());
     const app = await accountsApp({ notify: () => new Promise(() => undefined) });
     await person(app);
     expect((await app.client().post(FORGOT, { login: "ada" })).status).toBe(202);
+    await quiet();
     const began = performance.now();
     await app.security.close();
     expect(performance.now() - began).toBeLessThan(8000);
+    const failed = app.events.filter(({ event }) => event === "portcullis_notice_failed");
+    expect(failed.map(({ reason }) => reason)).toEqual(["password-reset-late"]);
+    const timer = timers.mock.results.find((_one, call) => timers.mock.calls[call]?.[1] === 30_000);
+    expect((timer?.value as NodeJS.Timeout).hasRef(), "a timer that keeps the process").toBe(false);
   }, 15_000);
 
   test("a store that fails is a clear answer, the same for all, and nothing is sent", async () => {

@@ -31,7 +31,7 @@ const folder = mkdtempSync(join(tmpdir(), "portcullis-"));
 const app = express();
 const far = { limit: 1_000_000 };
 const security = applySecurity(app, {
-  trustedHosts: ["127.0.0.1"],
+  trustedHosts: ["127.0.0.1", "localhost"],
   secretKey: testSecret(),
   debug: true,
   session: {},
