@@ -5,6 +5,8 @@ import type { CredentialChange, StoredCredential } from "../../stores/contracts.
 import type { AccountsContext } from "../context.js";
 import type { SecondFactorName } from "../gate/decide.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
+import { PASSWORD_KIND } from "../passwords/record.js";
+import { SESSION_ENDED } from "../refusals.js";
 import type { Person } from "../types.js";
 import { evenIfLate, factorsChanged } from "./changed.js";
 import { decideRemoval } from "./decide-removal.js";
@@ -95,16 +97,26 @@ export function factorManagement(context: AccountsContext): {
     }));
   }
 
-  /** Removes one factor. What the decision rests on must not have changed meanwhile. */
+  /** What a decision rests on: passwords and factors, as they were read. A change that has these fails when one changed. */
+  function basesOf(all: readonly StoredCredential[], removed?: string): Required<Pick<CredentialChange, "update">> {
+    const passwords = all.filter(({ kind }) => kind === PASSWORD_KIND);
+    const bases = [...passwords, ...factorsAmong(all).map(([one]) => one)].filter(({ id }) => id !== removed);
+    return { update: bases.map(({ id, version }) => ({ id, version })) };
+  }
+
+  /** Removes one factor. */
   function removalOf(id: string, all: readonly StoredCredential[]): CredentialChange {
-    const others = factorsAmong(all).filter(([one]) => one.id !== id);
-    const passwords = all.filter(({ kind }) => kind === "password");
-    const bases = others.length === 0 ? passwords : others.map(([one]) => one);
-    return {
-      remove: [id],
-      removeKinds: others.length === 0 ? [RECOVERY_CODE] : [],
-      update: bases.map((one) => ({ id: one.id, version: one.version })),
-    };
+    const isLast = factorsAmong(all).every(([one]) => one.id === id);
+    return { remove: [id], removeKinds: isLast ? [RECOVERY_CODE] : [], ...basesOf(all, id) };
+  }
+
+  /**
+   * What a person has, for a request whose session was in force after it was read: a reset ends sessions before it sets the
+   * password, so whoever has lost the account by then has read what does not hold any more.
+   */
+  async function heldBy({ req, time }: Exchange, { id }: Person): Promise<readonly StoredCredential[] | Refusal> {
+    const all = await gate.credentialsOf(id, time);
+    return (await host.isInForce(req)) ? all : SESSION_ENDED;
   }
 
   async function list({ req, time }: Exchange): Promise<Reply> {
@@ -117,7 +129,8 @@ export function factorManagement(context: AccountsContext): {
     const { req, time } = exchange;
     const person = await personOf(context, exchange);
     if ("code" in person) return person;
-    const all = await gate.credentialsOf(person.id, time);
+    const all = await heldBy(exchange, person);
+    if ("code" in all) return all;
     const own = factorsAmong(all);
     const found = own.find(([{ id }]) => id === req.params.id);
     if (found === undefined) return NO_SUCH_FACTOR;
@@ -146,12 +159,12 @@ export function factorManagement(context: AccountsContext): {
     const { req, time } = exchange;
     const person = await personOf(context, exchange);
     if ("code" in person) return person;
-    const own = factorsAmong(await gate.credentialsOf(person.id, time));
-    if (own.length === 0) return NO_FACTOR;
+    const all = await heldBy(exchange, person);
+    if ("code" in all) return all;
+    if (factorsAmong(all).length === 0) return NO_FACTOR;
     const { codes, change } = newRecoveryCodes(context, person.id);
-    const bases = { update: own.map(([{ id, version }]) => ({ id, version })) };
     const isDone = await credentials.write(
-      (store, call) => store.change(person.id, { ...change, ...bases }, call),
+      (store, call) => store.change(person.id, { ...change, ...basesOf(all) }, call),
       person.id,
       time,
     );

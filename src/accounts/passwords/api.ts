@@ -2,6 +2,7 @@ import { InvalidInputError } from "../../core/portcullis-error.js";
 import { SetupError } from "../../core/setup-error.js";
 import type { AccountsContext } from "../context.js";
 import type { Person } from "../types.js";
+import type { TrustedDevices } from "./devices.js";
 import { PasswordRefusedError } from "./errors.js";
 import { hashForm } from "./hash-forms.js";
 import { loadBcrypt } from "./load-bcrypt.js";
@@ -76,7 +77,12 @@ type MadePassword = Extract<NewPassword, { readonly ok: true }>;
 /** What `passwords` of accounts does. */
 export function passwordsApi(
   context: AccountsContext,
-  parts: { readonly rules: PasswordRules; readonly maker: PasswordMaker; readonly prover: PasswordProver },
+  parts: {
+    readonly rules: PasswordRules;
+    readonly maker: PasswordMaker;
+    readonly prover: PasswordProver;
+    readonly devices: TrustedDevices;
+  },
 ): AccountPasswords {
   const { credentials, users, gate, compromise, host } = context;
   const { clock, events } = host.runtime;
@@ -88,16 +94,23 @@ export function passwordsApi(
     return person;
   }
 
+  async function hasPassword(id: string): Promise<boolean> {
+    return (await gate.credentialsOf(id)).some(({ kind }) => kind === PASSWORD_KIND);
+  }
+
   /** Replaces the password and ends what it opened. Returns whether there was one. */
   async function replace(id: string, made: MadePassword | undefined, reason: string): Promise<boolean> {
-    const before = await gate.credentialsOf(id);
-    const hadPassword = before.some(({ kind }) => kind === PASSWORD_KIND);
+    const hadPassword = await hasPassword(id);
     if (!hadPassword && made === undefined) return false;
     const insert = made === undefined ? [] : [passwordCredential(id, made.data, clock.now())];
-    const change = { removeKinds: ENDS_WITH_PASSWORD, update: made?.update ?? [], insert };
+    // The first password takes a name that is free. When another call was faster, this one replaces a password after all.
+    const removeKinds = ENDS_WITH_PASSWORD.filter((kind) => hadPassword || kind !== PASSWORD_KIND);
+    const change = { removeKinds, update: made?.update ?? [], insert };
     if (hadPassword) await compromise.end(id, { reason });
-    if (!(await credentials.write((store, call) => store.change(id, change, call), id)))
+    if (!(await credentials.write((store, call) => store.change(id, change, call), id))) {
+      if (!hadPassword && (await hasPassword(id))) return replace(id, made, reason);
       throw new InvalidInputError("passwords.set: the person's factors have changed meanwhile. Call it again.");
+    }
     events.emit("authn_password_change", () => ({ source: "accounts", reason, subject: id }));
     // For a log-in in between. Its store has announced a failure, and what it accepted is repeated until it holds.
     if (hadPassword) await compromise.end(id, { reason }).catch(() => undefined);
@@ -111,6 +124,7 @@ export function passwordsApi(
       const made = await parts.maker.newPasswordData(person, checkedText("set", password), own, []);
       if (!made.ok) throw new PasswordRefusedError(made.reasons);
       await replace(person.id, made, "password-set");
+      await parts.devices.forgetFailures(person);
     },
 
     async verify(given: string | number, password: string) {
