@@ -132,7 +132,7 @@ export function createAccounts(
   const stepUp = createStepUp(context, passwords.prove);
   const parts: readonly AccountsPart[] = [
     passwords,
-    createReset(context, passwords.maker, limits),
+    createReset(context, passwords, limits),
     createRegistration(context, passwords.maker, limits),
     secondFactor,
     stepUp,

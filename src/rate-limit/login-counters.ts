@@ -3,7 +3,7 @@ import { mapMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import type { LimitRefusal } from "../core/pending-limits.js";
 import { refuse } from "../core/response/refuse.js";
 import { RETRY_SOON } from "../core/response/problem.js";
-import type { CountedIn, RequestState } from "../core/request-state.js";
+import { type CountedIn, type RequestState, stateIn } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
@@ -114,6 +114,29 @@ export class LoginCounters {
       };
       return consumeLimits(this.store, guard, [count], state);
     });
+  }
+
+  /**
+   * Forgets the attempts for an account, whose password is a new one: those of all addresses together, and those of the
+   * client of a request. While the store fails, they count until they leave their windows; its guard has announced it.
+   */
+  async forget(account: string, req?: Request): Promise<void> {
+    const state = req === undefined ? undefined : stateIn(req);
+    const pair = req === undefined || state === undefined ? [] : [`${this.addressOf(req, state)} ${account}`];
+    const windows = [
+      [this.#account, [`account ${account}`]],
+      [this.#consecutive, [`account ${account}`, ...pair]],
+      [this.#pair, pair],
+    ] as const;
+    const guard = guardFor(this.store, this.#runtime, this.storeTimeoutMs);
+    const work = windows.flatMap(([policy, keys]) =>
+      keys.map(async (key) => {
+        if (policy === undefined) return;
+        this.#fallback?.reset(policy, key);
+        await guard.run(() => this.store.reset(policy, key));
+      }),
+    );
+    await Promise.allSettled(work);
   }
 
   /** The policy and the key of a counter, as `security.limits` names it. */

@@ -111,6 +111,7 @@ export function passwordChange(
     await compromise.end(id, { ...ending, keep: req.principal }).catch(() => undefined);
     events.emit("authn_password_change", () => ({ source: "accounts", ...requestContext(req), subject: id }));
     notices.send({ kind: "password-changed", user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
+    await parts.devices.forgetFailures(person, req);
     if (req.principal?.kind === "session") await parts.devices.welcome(exchange, person);
     return { status: 204, next: "account", done: "password-changed" };
   }

@@ -51,6 +51,18 @@ export class TrustedDevices {
   }
 
   /**
+   * Ends the run of failed log-ins with a person's name, on this device and on unknown ones: nobody has tried the password
+   * that they have now. What the store does not answer is left, and ends by itself.
+   *
+   * @param req `undefined` for the app's own code
+   */
+  async forgetFailures({ login }: Person, req?: Request): Promise<void> {
+    const accounts = new Set([accountHash(login), ...(req === undefined ? [] : [this.accountOf(req, login)])]);
+    const counters = this.#context.host.loginCounters();
+    await Promise.all([...accounts].map((account) => counters.forget(account, req)));
+  }
+
+  /**
    * The device that a request comes from, if it is one of the person's. Nothing is read for a cookie that was not signed
    * for this password.
    *

@@ -77,12 +77,13 @@ export class PasswordHasher {
     const pepper = this.#peppers.find(({ id }) => id === stored?.pepper);
     const hasPepper = stored?.pepper === undefined || pepper !== undefined;
     if (stored === undefined || form === undefined || !hasPepper) {
-      const argon2 = await this.#load();
-      const current = secretOf(this.#peppers[0]);
-      await this.#run(() => argon2.verify(this.#dummy, plain.text, current), charge);
+      await this.#work(plain, charge);
       return stored === undefined ? "mismatch" : "unreadable";
     }
-    const verify = await this.#verifier(stored.hash, form, pepper);
+    const verify = await this.#verifier(stored.hash, form, pepper).catch(async (error: unknown) => {
+      await this.#work(plain, charge);
+      throw error;
+    });
     // Other systems hashed what was typed, or normalised it as we do.
     const texts = stored.isImported === true ? [...new Set([plain.typed, plain.text])] : [plain.text];
     for (const text of texts) if (await this.#run(() => verify(text), charge)) return "match";
@@ -97,6 +98,13 @@ export class PasswordHasher {
     const isCut = [typed, text].some((one) => Buffer.byteLength(one) >= BCRYPT_BYTES);
     if (isCut && hashForm(hash) === "bcrypt") return false;
     return pepper !== this.#peppers[0]?.id || !OURS.test(hash);
+  }
+
+  /** The work of a comparison, where there is nothing to compare. */
+  async #work({ text }: PlainPassword, charge: HashCharge): Promise<void> {
+    const argon2 = await this.#load();
+    const current = secretOf(this.#peppers[0]);
+    await this.#run(() => argon2.verify(this.#dummy, text, current), charge);
   }
 
   async #verifier(

@@ -13,10 +13,11 @@ import { PasswordProver } from "./prover.js";
 import { PasswordRules } from "./rules.js";
 import { PasswordUpkeep } from "./upkeep.js";
 
-/** What the part offers: `api` to the app, `maker` to reset and registration; without passwords there is no `maker`. */
+/** What the part offers: `api` to the app, `maker` to reset and registration, `devices` to reset; without passwords there are none. */
 export interface PasswordsPart extends AccountsPart {
   readonly api: AccountPasswords;
   readonly maker: PasswordMaker | undefined;
+  readonly devices: TrustedDevices | undefined;
   /** Checks the password of someone who is logged in; without passwords there is none. */
   readonly prove: ProvePassword | undefined;
 }
@@ -29,7 +30,8 @@ const MOST_WAITING = 32;
 export function createPasswords(context: AccountsContext): PasswordsPart {
   const { settings, host, gate, dependencies } = context;
   const { passwords } = settings;
-  if (passwords === false) return { api: NO_PASSWORDS, maker: undefined, prove: undefined, routes: [] };
+  if (passwords === false)
+    return { api: NO_PASSWORDS, maker: undefined, devices: undefined, prove: undefined, routes: [] };
   const queue = new HashQueue(AT_ONCE, MOST_WAITING, () => announceOverload(host.runtime, "accounts", "hash-queue"));
   const { argon2 } = dependencies;
   const hasher = new PasswordHasher(queue, passwords.pepper, argon2 && (() => Promise.resolve(argon2)));
@@ -40,8 +42,9 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
   const prover = new PasswordProver(context, passwords, hasher, devices, nobody);
   const upkeep = new PasswordUpkeep(context, hasher, rules);
   return {
-    api: passwordsApi(context, { rules, maker, prover }),
+    api: passwordsApi(context, { rules, maker, prover, devices }),
     maker,
+    devices,
     prove: passwordProof(context, { prover, devices }),
     routes: [passwordLogIn(context, { prover, upkeep, devices }), passwordChange(context, { prover, maker, devices })],
     arrived: (exchange, person) => devices.welcome(exchange, person),

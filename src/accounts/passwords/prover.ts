@@ -1,5 +1,6 @@
 import type { Request } from "express";
 import { requestContext } from "../../core/request-events.js";
+import { SetupError } from "../../core/setup-error.js";
 import { accountHash } from "../../rate-limit/login-account.js";
 import type { StoredCredential } from "../../stores/contracts.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
@@ -48,6 +49,7 @@ export class PasswordProver {
   readonly #hasher: PasswordHasher;
   readonly #devices: TrustedDevices;
   readonly #nobody: Nobody;
+  #hasWarned = false;
 
   constructor(
     context: AccountsContext,
@@ -65,7 +67,7 @@ export class PasswordProver {
 
   /**
    * @throws StoreUnavailableError (rejects) @throws HashUnavailableError (rejects) when too many passwords are hashed
-   * @throws SetupError (rejects) when the hash needs the package bcrypt, which is not installed
+   * @throws SetupError (rejects) without a request, when the hash needs the package bcrypt, which is not installed
    */
   async prove({ person, login, typed, req, callers, time }: PasswordTry): Promise<PasswordProof> {
     const plain = readPassword(typed);
@@ -81,11 +83,14 @@ export class PasswordProver {
     const isOpen = failures <= this.#most;
     const stored = found === undefined ? undefined : storedPasswordOf(found);
     const charge: HashCharge = { callers, target: { key: account, owner: account } };
-    const comparison = await time.besides(() => this.#hasher.compare(isOpen ? stored : undefined, plain, charge));
+    const compared = time.besides(() => this.#hasher.compare(isOpen ? stored : undefined, plain, charge));
+    // To a client nobody has this password, as if there were no such person; the app's own code is told what is missing.
+    const comparison = await (req === undefined ? compared : compared.catch((error) => this.#withoutPackage(error)));
     if (person === undefined) return { ok: false, reason: "unknown" };
     if (found === undefined || counted === undefined) return { ok: false, reason: "no-password" };
     if (!isOpen) return { ok: false, reason: "password-disabled" };
-    if (stored === undefined || comparison === "unreadable") return this.#unreadable(person);
+    if (stored === undefined || comparison === "unreadable" || comparison === "no-package")
+      return this.#unreadable(person, comparison === "no-package" ? "bcrypt-missing" : "password-unreadable");
     if (comparison === "mismatch") {
       if (failures === this.#most) this.#lock(person, device, req);
       return { ok: false, reason: "wrong-password" };
@@ -113,10 +118,18 @@ export class PasswordProver {
     await this.#context.credentials.write((store, call) => store.clearFailures(id, call), owner, time);
   }
 
-  #unreadable({ id }: Person): PasswordProof {
+  /** Warns once of the package that an imported hash needs. Other errors are the app's to handle. */
+  #withoutPackage(error: unknown): "no-package" {
+    if (!(error instanceof SetupError)) throw error;
+    if (!this.#hasWarned) process.emitWarning(error.message, { code: "PORTCULLIS_ACCOUNTS" });
+    this.#hasWarned = true;
+    return "no-package";
+  }
+
+  #unreadable({ id }: Person, reason: "password-unreadable" | "bcrypt-missing"): PasswordProof {
     this.#context.host.runtime.events.emit("portcullis_misconfigured", () => ({
       source: "accounts",
-      reason: "password-unreadable",
+      reason,
       subject: id,
     }));
     return { ok: false, reason: "unreadable" };

@@ -10,6 +10,7 @@ import { deliverField, passwordField, tickField, tokenField } from "../http/fiel
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { isLive } from "../links.js";
 import type { MailLimits } from "../mail-limits.js";
+import type { TrustedDevices } from "../passwords/devices.js";
 import { passwordCredential, type PasswordMaker } from "../passwords/new-password.js";
 import { ENDS_WITH_PASSWORD, RESET_KIND } from "../passwords/record.js";
 import { CHANGED_MEANWHILE, linkEnded, passwordRefused } from "../refusals.js";
@@ -40,7 +41,11 @@ const IN_USE: Refusal = Object.freeze({
  * everywhere before that, by the one request that has claimed the link, and goes through the gate after it: the mailbox
  * does not stand in for a second factor.
  */
-export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limits: MailLimits): Route {
+export function redeemRoute(
+  context: AccountsContext,
+  { maker, devices }: { readonly maker: PasswordMaker; readonly devices: TrustedDevices },
+  limits: MailLimits,
+): Route {
   const { host, users, credentials, notices, gate, compromise } = context;
   const { runtime } = host;
   const claims = new LinkClaims(context);
@@ -102,7 +107,7 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     // Once more, for a log-in in between. Its store has announced a failure, and what it accepted is repeated until it holds.
     await time.besides(() => end().catch(() => undefined));
     notices.send({ kind: "password-changed", user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
-    await limits.forgetReset(req, resetAccount(person.id));
+    await Promise.all([limits.forgetReset(req, resetAccount(person.id)), devices.forgetFailures(person, req)]);
     const methods = only("pwd", runtime.clock.now());
     const arrival = { person, methods, remember, deliver, restsOn: [password.id] };
     return enterAfter(context, exchange, arrival, "password-changed");
