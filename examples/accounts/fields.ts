@@ -1,4 +1,6 @@
+import type { Request } from "express";
 import { html, type Content, type Html } from "./html.js";
+import { parameter } from "./outcome.js";
 
 /** A field of a form, with its label. */
 export interface Field {
@@ -60,4 +62,10 @@ export function form(
 
 export function hidden(name: string, value: string): Html {
   return html`<input type="hidden" name="${name}" value="${value}" />`;
+}
+
+/** For the page that the person wanted before they were sent here: accounts brings them back to it, if it is one of ours. */
+export function wanted(req: Request): Html {
+  const path = parameter(req, "returnTo");
+  return html`${path !== "" && hidden("returnTo", path)}`;
 }

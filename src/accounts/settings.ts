@@ -194,10 +194,11 @@ export const accountsSchema = settingsObject({
   /** Where a form goes after a log-out. Default: `"/"`. */
   afterLogout: localPath.default("/"),
   /**
-   * Makes the page that shows new recovery codes to a browser without JavaScript: `(codes, req) => html`, with every value
-   * escaped. They are in no other answer to a form. Default: a plain page.
+   * Makes the page that shows new recovery codes to a browser without JavaScript: `(codes, req, next) => html`, with every
+   * value escaped. They are in no other answer to a form. `next` is the path at which the person goes on. Default: a plain
+   * page.
    */
-  showRecoveryCodes: functionSchema<(codes: readonly string[], req: Request) => string>(
+  showRecoveryCodes: functionSchema<(codes: readonly string[], req: Request, next: string) => string>(
     "showRecoveryCodes: (codes) => render(codes)",
   ).optional(),
   /** How long a proof of identity is fresh enough to change a password or a factor, in seconds: 60 to 3600. Default: `300`. */

@@ -159,13 +159,21 @@ test("a person registers, logs in, uses everything, and leaves", { timeout: 120_
   await logIn(phone, login, PASSWORD);
   await phone.submit("Go on", { method: "recovery", code: codes[0] ?? "" });
   expect(phone.page.path).toBe("/login/code?error=invalid-credentials");
+  await phone.submit("Cancel");
+  await phone.open("/devices");
+  await phone.submit("Log in", { login, password: PASSWORD });
+  expect((await phone.submit("Go on", { method: "recovery", code: codes[1] ?? "" })).path).toBe("/devices");
 
   await browser.open("/confirm");
   expect((await browser.submit("Confirm", { code: app.code(Date.now()) })).title).toBe("Error: Show that it is you");
   expect((await browser.submit("Confirm", { code: app.code(Date.now(), 1) })).path).toBe("/?status=confirmed");
+  await browser.open("/confirm?returnTo=%2Fdevices");
+  const confirmed = await browser.submit("Confirm", { method: "recovery", code: codes[2] ?? "" });
+  expect(confirmed.path).toBe("/devices");
+  await browser.open("/");
   await browser.submit("Make new recovery codes");
   const newCodes = codesOn(browser);
-  expect(newCodes).not.toContain(codes[1]);
+  expect(newCodes).not.toContain(codes[3]);
 
   await browser.open("/");
   const wrong = await browser.submit("Change the password", { current: "not mine, not mine", password: CHANGED });

@@ -1,9 +1,10 @@
 import express, { type Router } from "express";
 import type { Security } from "portcullis";
 import type { Accounts, FactorInfo } from "portcullis/accounts";
-import { CODE, field, form, hidden, NEW_PASSWORD, NEW_PASSWORD_HINT, PASSWORD, whose } from "../fields.js";
+import { field, form, NEW_PASSWORD, NEW_PASSWORD_HINT, PASSWORD, wanted, whose } from "../fields.js";
 import { html, type Html } from "../html.js";
 import { page } from "../layout.js";
+import { codeFields } from "./code.js";
 import { doneOf, type Outcome, outcomeOf, PASSWORD_REFUSED, passwordProblem, problemOf } from "../outcome.js";
 import type { UserTable } from "../users.js";
 
@@ -45,7 +46,7 @@ export function accountPages(security: Security, accounts: Accounts, users: User
 
   router.get("/confirm", loggedIn, async (req, res) => {
     const id = req.principal?.id ?? "";
-    const hasFactor = (await accounts.factors.list(id)).length > 0;
+    const [factors, codesLeft] = await Promise.all([accounts.factors.list(id), accounts.factors.recoveryCodesLeft(id)]);
     const outcome = outcomeOf(req);
     const isDue = outcome.error === "reauthentication-required";
     const error = outcome.error === "invalid-credentials" ? WRONG_PROOF["invalid-credentials"] : undefined;
@@ -56,17 +57,15 @@ export function accountPages(security: Security, accounts: Accounts, users: User
         problem: isDue ? undefined : problemOf(outcome, WRONG_PROOF),
         isInside: true,
         content: html`<p>${isDue && "You logged in a while ago. "}Confirm that it is you, and then make your change.</p>
-          ${
-            hasFactor
-              ? form("/account/reauthenticate", "Confirm", [
-                  hidden("method", "totp"),
-                  field({ label: "Code of your authenticator app", name: "code", attributes: CODE, error }),
-                ])
-              : form("/account/reauthenticate", "Confirm", [
+          ${form("/account/reauthenticate", "Confirm", [
+            wanted(req),
+            ...(factors.length > 0
+              ? [codeFields(codesLeft > 0, error)]
+              : [
                   whose(users.findById(id)?.login ?? ""),
                   field({ label: "Password", name: "password", attributes: PASSWORD, error }),
-                ])
-          }
+                ]),
+          ])}
           <p><a href="/">Back to your account</a></p>`,
       }),
     );

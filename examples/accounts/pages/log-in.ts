@@ -1,8 +1,9 @@
 import express, { type Router } from "express";
 import type { Accounts } from "portcullis/accounts";
-import { CODE, EMAIL, field, form, PASSWORD } from "../fields.js";
+import { EMAIL, field, form, PASSWORD, wanted } from "../fields.js";
 import { html } from "../html.js";
 import { page } from "../layout.js";
+import { codeFields } from "./code.js";
 import { doneOf, outcomeOf, problemOf } from "../outcome.js";
 
 const WRONG = { "invalid-credentials": "The address or the password is not right." };
@@ -28,6 +29,7 @@ export function logInPages(accounts: Accounts): Router {
         content: html`${form("/account/login", "Log in", [
             field({ label: "E-mail address", name: "login", attributes: EMAIL, error }),
             field({ label: "Password", name: "password", attributes: PASSWORD }),
+            wanted(req),
             html`<p class="tick">
               <input type="checkbox" id="remember" name="remember" />
               <label for="remember">Stay logged in on this device</label>
@@ -49,21 +51,7 @@ export function logInPages(accounts: Accounts): Router {
         title: "Second step",
         problem: problemOf(outcome, WRONG_CODE),
         content: html`${form("/account/login/factor", "Go on", [
-          html`<fieldset>
-            <legend>What do you have?</legend>
-            <p class="tick">
-              <input type="radio" id="totp" name="method" value="totp" checked />
-              <label for="totp">A code of your authenticator app: six digits</label>
-            </p>
-            ${
-              pending.factors.includes("recovery") &&
-              html`<p class="tick">
-                <input type="radio" id="recovery" name="method" value="recovery" />
-                <label for="recovery">A recovery code: six groups of letters and digits</label>
-              </p>`
-            }
-          </fieldset>`,
-          field({ label: "Code", name: "code", attributes: CODE, error }),
+          codeFields(pending.factors.includes("recovery"), error),
         ])}
         ${form("/account/logout", "Cancel", undefined, "plain")}`,
       }),

@@ -1,4 +1,4 @@
-import express, { type Router } from "express";
+import express, { type Request, type Router } from "express";
 import type { Accounts, TotpEnrolment } from "portcullis/accounts";
 import { toString as qrCode } from "qrcode";
 import { CODE, field, form } from "../fields.js";
@@ -52,7 +52,7 @@ async function confirmation({ secret, uri }: TotpEnrolment, error: string | unde
 }
 
 /** The recovery codes, in the answer to the form that made them: they are shown once. */
-export function recoveryCodesPage(codes: readonly string[]): string {
+export function recoveryCodesPage(codes: readonly string[], _req: Request, next: string): string {
   return page({
     title: "Recovery codes",
     done: "These codes are the only ones that work now.",
@@ -63,6 +63,6 @@ export function recoveryCodesPage(codes: readonly string[]): string {
       <ol class="codes">
         ${codes.map((code) => html`<li><code>${code}</code></li>`)}
       </ol>
-      <p><a class="button" href="/">I have kept them</a></p>`,
+      <p><a class="button" href="${next}">I have kept them</a></p>`,
   });
 }

@@ -209,12 +209,12 @@ export function totpEnrolment(context: AccountsContext): {
     const keep = isRenewed || isReplaced ? req.principal : undefined;
     await evenIfLate(() => factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, keep }));
     if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
-    const { remember, deliver, methods } = resumed.pending;
+    const { remember, deliver, methods, returnTo } = resumed.pending;
     const restsOn = [confirmed, ...passwords].map(({ id }) => id);
-    const arrival = { person, remember, deliver, methods: [...methods, method], restsOn };
+    const arrival = { person, remember, deliver, returnTo, methods: [...methods, method], restsOn };
     const reply = await enterAfter(context, exchange, arrival, "factor-added");
     if (isRefusal(reply)) return reply;
-    const next = reply.next === "login" ? settings.pages.login : settings.afterLogin;
+    const next = reply.returnTo ?? (reply.next === "login" ? settings.pages.login : settings.afterLogin);
     return showCodes(context, req, reply, recoveryCodes, next);
   }
 

@@ -15,15 +15,20 @@ export function showCodes(
 ): Answer {
   const body = { ...answer.body, recoveryCodes: codes };
   if (codes.length === 0 || !isForm(req)) return { ...answer, body };
-  return { ...answer, body, html: ownPage(context, req, codes) ?? recoveryCodesPage(codes, next) };
+  return { ...answer, body, html: ownPage(context, req, codes, next) ?? recoveryCodesPage(codes, next) };
 }
 
 /** The page that the app makes. When it makes none, the codes are shown all the same: the old ones are gone. */
-function ownPage({ settings, functions }: AccountsContext, req: Request, codes: readonly string[]): string | undefined {
+function ownPage(
+  { settings, functions }: AccountsContext,
+  req: Request,
+  codes: readonly string[],
+  next: string,
+): string | undefined {
   const { showRecoveryCodes } = settings;
   if (showRecoveryCodes === undefined) return undefined;
   try {
-    const page: unknown = showRecoveryCodes(codes, req);
+    const page: unknown = showRecoveryCodes(codes, req, next);
     if (typeof page === "string") return page;
     if (page instanceof Promise) page.catch(() => undefined);
     throw new InvalidInputError("showRecoveryCodes must return the page as a string.");

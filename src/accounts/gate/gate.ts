@@ -42,6 +42,8 @@ export interface Arrival {
   readonly methods: readonly AuthenticationMethod[];
   readonly remember: boolean;
   readonly deliver: Delivery;
+  /** The page that the browser wanted. */
+  readonly returnTo?: string | undefined;
   /** Ids of the credentials that the proof rests on: when one of them is gone meanwhile, it proves nothing. */
   readonly restsOn: readonly string[];
 }
@@ -207,9 +209,9 @@ export class Gate {
     method: AuthenticationMethod,
   ): Promise<Reply> {
     if (!(await this.take(exchange, given))) return NO_PENDING;
-    const { remember, deliver, methods } = pending;
+    const { remember, deliver, methods, returnTo } = pending;
     const restsOn = this.#basesOf(credentials);
-    return this.enter(exchange, { person, remember, deliver, methods: [...methods, method], restsOn });
+    return this.enter(exchange, { person, remember, deliver, returnTo, methods: [...methods, method], restsOn });
   }
 
   /** Ends the log-in that goes on, for whoever enters it by themselves then. Of several requests one gets true. */
@@ -263,7 +265,8 @@ export class Gate {
    *
    * @param stamp what the credentials were when the gate decided
    */
-  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival, stamp: string): Promise<Reply> {
+  async #deliver(exchange: Exchange, arrival: Arrival, stamp: string): Promise<Reply> {
+    const { person, methods, remember, deliver, returnTo } = arrival;
     const { req, res, time } = exchange;
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
@@ -285,7 +288,7 @@ export class Gate {
     if (!(await this.#holds(id, stamp, time, () => session.logOut(req, res, { clearSiteData: false }))))
       return invalidCredentials("changed-meanwhile", id);
     for (const arrived of this.#arrived) await arrived(exchange, person);
-    return DONE;
+    return { ...DONE, returnTo };
   }
 
   /**
@@ -306,14 +309,14 @@ export class Gate {
 
   async #owe(
     { res, time }: Exchange,
-    { person, methods, remember, deliver }: Arrival,
+    { person, methods, remember, deliver, returnTo }: Arrival,
     verdict: Exclude<GateVerdict, { verdict: "done" }>,
     stamp: string,
   ): Promise<Reply> {
     const owes = verdict.verdict;
     const pending = await this.#pending.begin(
       res,
-      { personId: person.id, methods, remember, deliver, owes, stamp },
+      { personId: person.id, methods, remember, deliver, returnTo, owes, stamp },
       time,
     );
     const more = pending === undefined ? {} : { pending };

@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import { type AuthenticationMethod, storedMethods } from "../../core/authentication.js";
+import { isLocalPath } from "../../core/http/local-path.js";
 import { OwnCookie } from "../http/own-cookie.js";
 import type { Runtime } from "../../core/runtime.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
@@ -19,6 +20,8 @@ export interface PendingLogIn {
   readonly methods: readonly AuthenticationMethod[];
   readonly remember: boolean;
   readonly deliver: Delivery;
+  /** The page that the browser wanted: a path of this origin. */
+  readonly returnTo: string | undefined;
   /** What it owes: a factor that the person has, or one that must be set up. */
   readonly owes: "factor" | "enrolment";
   /** What the person's credentials were when it began: when they have changed, it is worthless. */
@@ -47,12 +50,19 @@ export class PendingLogIns {
    */
   async begin(res: Response, pending: Omit<PendingLogIn, "id">, time: StoreTime): Promise<string | undefined> {
     const secret = newToken();
-    const { personId, methods, remember, deliver, owes, stamp } = pending;
+    const { personId, methods, remember, deliver, returnTo, owes, stamp } = pending;
     const record: SingleUseRecord = {
       id: tokenHash(secret),
       kind: KIND,
       ownerId: personId,
-      data: { methods: methods.map(({ method, at }) => ({ method, at })), remember, deliver, owes, stamp },
+      data: {
+        methods: methods.map(({ method, at }) => ({ method, at })),
+        remember,
+        deliver,
+        owes,
+        stamp,
+        ...(returnTo === undefined ? {} : { returnTo }),
+      },
       expiresAt: this.#runtime.clock.now() + LIFE_MS,
     };
     await this.#store.write((store, call) => store.put(record, call), personId, time);
@@ -99,5 +109,6 @@ function pendingOf({ id, ownerId, data }: SingleUseRecord, presented: Delivery):
   const methods = storedMethods(data.methods);
   if (methods === undefined || deliver !== presented || typeof stamp !== "string") return undefined;
   if (owes !== "factor" && owes !== "enrolment") return undefined;
-  return { id, personId: ownerId, methods, remember: remember === true, deliver, owes, stamp };
+  const returnTo = isLocalPath(data.returnTo) ? data.returnTo : undefined;
+  return { id, personId: ownerId, methods, remember: remember === true, deliver, returnTo, owes, stamp };
 }

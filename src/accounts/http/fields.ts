@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isLocalPath } from "../../core/http/local-path.js";
 import { isStorable } from "../../stores/records.js";
 import { isMailAddress } from "../mail-address.js";
 
@@ -34,3 +35,12 @@ export const tokenField = z.string().min(1).max(128);
 
 /** How the result is delivered. */
 export const deliverField = z.enum(["session", "tokens"]).default("session");
+
+/**
+ * The page that a browser wanted before it was sent to log in: `returnTo` of the query of that page, in a hidden field. What
+ * is no path of this origin counts as none, because anybody can make a link to the page to log in.
+ */
+export const returnToField = z
+  .string()
+  .transform((path) => (isLocalPath(path) ? path : undefined))
+  .optional();

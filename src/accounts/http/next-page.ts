@@ -21,14 +21,14 @@ const OUTCOME = ["error", "reason", "status"] as const;
  * Where a form is sent on: a path of the app.
  *
  * @param page the page that has this form, for a browser that does not say where it comes from
- * @param token of the link that the form is about, which that page has in its query
+ * @param query what that page has in its query: the token of the link that the form is about, the page that is wanted
  */
 export function pathOf(
   next: NextPage,
   page: Exclude<NextPage, "sender">,
   settings: ResolvedAccountsSettings,
   req: Request,
-  token?: string,
+  query: Readonly<Record<string, string>> = {},
 ): string {
   if (next === "after-login") return settings.afterLogin;
   if (next === "after-logout") return settings.afterLogout;
@@ -36,7 +36,8 @@ export function pathOf(
   if (next !== "sender") return settings.pages[next] ?? settings.pages.login;
   const path = senderOf(req, settings.baseUrl);
   if (path !== undefined) return path;
-  return `${pathOf(page, page, settings, req)}${token === undefined ? "" : `?token=${token}`}`;
+  const parameters = new URLSearchParams(query);
+  return `${pathOf(page, page, settings, req)}${parameters.size === 0 ? "" : `?${parameters.toString()}`}`;
 }
 
 /** The path with an outcome, in place of that of an earlier try. */

@@ -34,6 +34,8 @@ export interface Answer {
   readonly body?: Readonly<Record<string, unknown>>;
   /** Where a form goes. Default: `sender`, the page that it came from. */
   readonly next?: NextPage;
+  /** The page that the browser wanted, a path of this origin: a form goes there instead. */
+  readonly returnTo?: string | undefined;
   /** What was done, for the page that a form goes to: a word, in `?status=`. */
   readonly done?: string;
   /** HTML that answers a form, in place of sending it on: for what is shown once. */
@@ -66,6 +68,8 @@ export interface Route<Body = never> {
   readonly access: "anyone" | "person" | "fresh";
   /** The page that its form is on, for a refusal of a request that does not say where it came from. */
   readonly page: Exclude<NextPage, "sender">;
+  /** Whether the page has the page that the browser wanted in its query, as `returnTo`. */
+  readonly hasReturnTo?: boolean;
   /**
    * Whether the page has the token of a link in its query. A refusal sends the browser back with the `token` of the form,
    * because a page says nothing of its query under `Referrer-Policy: no-referrer`, our default.

@@ -1,6 +1,7 @@
 import express, { type NextFunction, type Request, type Response, type Router } from "express";
 import { z } from "zod";
 import { bodyOf } from "../../core/http/json-body.js";
+import { isLocalPath } from "../../core/http/local-path.js";
 import type { Refusal } from "../../core/response/problem.js";
 import { refuse } from "../../core/response/refuse.js";
 import { beginState } from "../../core/request-state.js";
@@ -101,7 +102,7 @@ function answer(req: Request, res: Response, route: Route, reply: Reply, setting
   const refused = isRefusal(reply);
   if (!isForm(req)) return refused ? void refuse(req, res, SOURCE, reply) : send(res, reply);
   const next = refused ? nextOf(reply, settings) : (reply.next ?? "sender");
-  const path = pathOf(next, route.page, settings, req, route.hasToken === true ? tokenOf(req) : undefined);
+  const path = pathOf(next, route.page, settings, req, queryOf(req, route));
   if (refused) {
     const { code, members } = reply;
     const redirect = withOutcome(path, { error: code, reasons: members?.reasons ?? [] });
@@ -113,7 +114,8 @@ function answer(req: Request, res: Response, route: Route, reply: Reply, setting
     return;
   }
   res.statusCode = 303;
-  res.setHeader("Location", reply.done === undefined ? path : withOutcome(path, { status: reply.done }));
+  if (reply.returnTo !== undefined) res.setHeader("Location", reply.returnTo);
+  else res.setHeader("Location", reply.done === undefined ? path : withOutcome(path, { status: reply.done }));
   res.end();
 }
 
@@ -122,10 +124,13 @@ function nextOf({ code }: Refusal, { pages }: ResolvedAccountsSettings): NextPag
   return code === "reauthentication-required" && pages.reauthenticate !== undefined ? "reauthenticate" : "sender";
 }
 
-/** The token of a form, if it has the form of one: nothing else goes into a URL. */
-function tokenOf(req: Request): string | undefined {
-  const { token } = (bodyOf(req) ?? {}) as { readonly token?: unknown };
-  return isToken(token) ? token : undefined;
+/** What the page of a form has in its query, as the form sends it. Nothing but a token and a path of ours goes into a URL. */
+function queryOf(req: Request, { hasToken, hasReturnTo }: Route): Record<string, string> {
+  const { token, returnTo } = (bodyOf(req) ?? {}) as { readonly token?: unknown; readonly returnTo?: unknown };
+  return {
+    ...(hasToken === true && isToken(token) ? { token } : {}),
+    ...(hasReturnTo === true && isLocalPath(returnTo) ? { returnTo } : {}),
+  };
 }
 
 /** The path at which Express mounts a router that was given this one. */

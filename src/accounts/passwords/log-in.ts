@@ -2,7 +2,7 @@ import { z } from "zod";
 import { only } from "../../core/authentication.js";
 import { stateOf } from "../../core/request-state.js";
 import type { AccountsContext } from "../context.js";
-import { deliverField, loginField, passwordField, tickField } from "../http/fields.js";
+import { deliverField, loginField, passwordField, returnToField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { invalidCredentials } from "../refusals.js";
 import type { TrustedDevices } from "./devices.js";
@@ -14,6 +14,7 @@ const body = z.strictObject({
   password: passwordField,
   remember: tickField,
   deliver: deliverField,
+  returnTo: returnToField,
 });
 
 /** `POST /login`: a name and a password. */
@@ -25,7 +26,7 @@ export function passwordLogIn(
 
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
-    const { login, password, remember, deliver } = exchange.body;
+    const { login, password, remember, deliver, returnTo } = exchange.body;
     const undeliverable = gate.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
     const state = stateOf(req);
@@ -37,7 +38,8 @@ export function passwordLogIn(
     if (person === undefined || !proof.ok) return invalidCredentials(proof.ok ? "unknown" : proof.reason, person?.id);
     await upkeep.after(person, proof, { callers }, time);
     const methods = only("pwd", host.runtime.clock.now());
-    return gate.enter(exchange, { person, methods, remember, deliver, restsOn: [proof.credential.id] });
+    const restsOn = [proof.credential.id];
+    return gate.enter(exchange, { person, methods, remember, deliver, returnTo, restsOn });
   }
-  return route({ method: "POST", path: "/login", body, access: "anyone", page: "login", handle });
+  return route({ method: "POST", path: "/login", body, access: "anyone", page: "login", hasReturnTo: true, handle });
 }

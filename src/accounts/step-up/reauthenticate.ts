@@ -5,7 +5,7 @@ import type { AccountsContext } from "../context.js";
 import { methodField } from "../factors/log-in.js";
 import { personOf } from "../factors/person-of.js";
 import { proveFactor } from "../factors/prove.js";
-import { codeField, passwordField } from "../http/fields.js";
+import { codeField, passwordField, returnToField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import type { ProvePassword } from "../passwords/prove-again.js";
 import { NOT_LOGGED_IN } from "../refusals.js";
@@ -25,6 +25,7 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
     password: passwordField.optional(),
     method: methodField(gate.factors).optional(),
     code: codeField.optional(),
+    returnTo: returnToField,
   });
   type Body = z.output<typeof body>;
 
@@ -65,10 +66,18 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
         detail: "A token cannot be made fresh. Log in again for new tokens.",
       };
     const done = await prove(exchange);
-    return "code" in done
-      ? done
-      : { status: 200, body: { status: "done", ...done.answer }, next: "account", done: "confirmed" };
+    if ("code" in done) return done;
+    const { returnTo } = exchange.body;
+    return { status: 200, body: { status: "done", ...done.answer }, next: "account", returnTo, done: "confirmed" };
   }
 
-  return route({ method: "POST", path: "/reauthenticate", body, access: "person", page: "reauthenticate", handle });
+  return route({
+    method: "POST",
+    path: "/reauthenticate",
+    body,
+    access: "person",
+    page: "reauthenticate",
+    hasReturnTo: true,
+    handle,
+  });
 }
