@@ -4,7 +4,7 @@ import type { AuthenticationMethod } from "../../core/authentication.js";
 import { type BeforeCredential, FactorRequiredError } from "../../core/credential-gate.js";
 import { PortcullisError } from "../../core/portcullis-error.js";
 import type { Refusal } from "../../core/response/problem.js";
-import { stateIn } from "../../core/request-state.js";
+import { stateIn, stateOf } from "../../core/request-state.js";
 import { boundSession } from "../../session/request-properties.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
 import type { CredentialStore, StoredCredential } from "../../stores/contracts.js";
@@ -308,7 +308,7 @@ export class Gate {
   }
 
   async #owe(
-    { res, time }: Exchange,
+    { req, res, time }: Exchange,
     { person, methods, remember, deliver, returnTo }: Arrival,
     verdict: Exclude<GateVerdict, { verdict: "done" }>,
     stamp: string,
@@ -317,6 +317,7 @@ export class Gate {
     const pending = await this.#pending.begin(
       res,
       { personId: person.id, methods, remember, deliver, returnTo, owes, stamp },
+      this.#host.loginCounters().addressOf(req, stateOf(req)),
       time,
     );
     const more = pending === undefined ? {} : { pending };

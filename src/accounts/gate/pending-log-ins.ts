@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Request, Response } from "express";
 import { type AuthenticationMethod, storedMethods } from "../../core/authentication.js";
 import { isLocalPath } from "../../core/http/local-path.js";
@@ -30,6 +31,11 @@ export interface PendingLogIn {
 
 const KIND = "log-in";
 const LIFE_MS = 300_000;
+/**
+ * Shares of a person, by the address of the client. A store keeps ten records of each: whoever knows the password and begins
+ * many log-ins ends those of clients in their own share, not those of the owner elsewhere.
+ */
+const SHARES = 16;
 
 /** The log-ins that are not finished: records of five minutes, each bound to the browser, or the client, that began it. */
 export class PendingLogIns {
@@ -46,16 +52,23 @@ export class PendingLogIns {
   /**
    * Stores a log-in that owes a factor, and gives the browser the cookie for it.
    *
+   * @param address of the client
    * @returns the secret for a client without cookies; `undefined` when a cookie has it
    */
-  async begin(res: Response, pending: Omit<PendingLogIn, "id">, time: StoreTime): Promise<string | undefined> {
+  async begin(
+    res: Response,
+    pending: Omit<PendingLogIn, "id">,
+    address: string,
+    time: StoreTime,
+  ): Promise<string | undefined> {
     const secret = newToken();
     const { personId, methods, remember, deliver, returnTo, owes, stamp } = pending;
     const record: SingleUseRecord = {
       id: tokenHash(secret),
       kind: KIND,
-      ownerId: personId,
+      ownerId: shareOf(personId, address),
       data: {
+        personId,
         methods: methods.map(({ method, at }) => ({ method, at })),
         remember,
         deliver,
@@ -104,11 +117,17 @@ export class PendingLogIns {
 }
 
 /** `undefined` for a damaged record, and for one that is presented in another way than it was given. */
-function pendingOf({ id, ownerId, data }: SingleUseRecord, presented: Delivery): PendingLogIn | undefined {
-  const { remember, deliver, owes, stamp } = data;
+function pendingOf({ id, data }: SingleUseRecord, presented: Delivery): PendingLogIn | undefined {
+  const { personId, remember, deliver, owes, stamp } = data;
   const methods = storedMethods(data.methods);
   if (methods === undefined || deliver !== presented || typeof stamp !== "string") return undefined;
+  if (typeof personId !== "string") return undefined;
   if (owes !== "factor" && owes !== "enrolment") return undefined;
   const returnTo = isLocalPath(data.returnTo) ? data.returnTo : undefined;
-  return { id, personId: ownerId, methods, remember: remember === true, deliver, returnTo, owes, stamp };
+  return { id, personId, methods, remember: remember === true, deliver, returnTo, owes, stamp };
+}
+
+function shareOf(personId: string, address: string): string {
+  const share = createHash("sha256").update(address).digest().readUInt32BE(0) % SHARES;
+  return tokenHash(`${share}\n${personId}`);
 }

@@ -37,7 +37,12 @@ export class SqlSingleUseStore implements SingleUseStore {
     await migrate(this.#slowDb);
   }
 
-  /** Cost: three statements, four when another record ends; they read the person's rows of this kind (ten) by an index. */
+  /**
+   * Calls at once for a person who has no record yet have no row to wait at, so that more than ten may be stored; the next
+   * call ends those that are too many.
+   *
+   * Cost: three statements, four when another record ends; they read the person's rows of this kind (ten) by an index.
+   */
   async put(record: SingleUseRecord, call?: WriteCall): Promise<void> {
     const row = singleUseRow(copySingleUse(record));
     const work = async (transaction: PortcullisDatabase, engine: SqlEngine): Promise<boolean> => {
