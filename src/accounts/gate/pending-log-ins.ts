@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { Request, Response } from "express";
 import { type AuthenticationMethod, storedMethods } from "../../core/authentication.js";
 import { isLocalPath } from "../../core/http/local-path.js";
@@ -128,6 +127,6 @@ function pendingOf({ id, data }: SingleUseRecord, presented: Delivery): PendingL
 }
 
 function shareOf(personId: string, address: string): string {
-  const share = createHash("sha256").update(address).digest().readUInt32BE(0) % SHARES;
+  const share = Buffer.from(tokenHash(address), "base64url").readUInt32BE(0) % SHARES;
   return tokenHash(`${share}\n${personId}`);
 }
