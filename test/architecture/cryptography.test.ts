@@ -110,7 +110,7 @@ describe("cryptography in the source", () => {
       "16": [
         "src/accounts/passwords/hasher.ts",
         "src/accounts/secrets.ts",
-        "src/jwt/manager.ts",
+        "src/jwt/issuing.ts",
         "src/jwt/refresh/refresh-secrets.ts",
         "src/stores/sql/families.ts",
         "src/stores/sql/owner-marks.ts",
