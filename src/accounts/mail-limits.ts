@@ -90,12 +90,17 @@ export class MailLimits {
     }
   }
 
-  /** Whether one more mail about a registration may be sent. @param account whom it is for */
-  async registration(req: Request, account: string): Promise<boolean> {
+  /**
+   * What may become of one more registration: `mail` when a mail about it may be sent, `kept` when strangers have used up
+   * the mails of the name, `dropped` when this address has used up its own.
+   *
+   * @param account whom it is for
+   */
+  async registration(req: Request, account: string): Promise<"mail" | "kept" | "dropped"> {
     const pair = { policy: REGISTER_PAIR, key: `${this.#addressOf(req)} ${account}`, cost: 1 };
-    if (isAllowed(await this.#consume([pair, { policy: REGISTER, key: account, cost: 1 }], req))) return true;
+    if (isAllowed(await this.#consume([pair, { policy: REGISTER, key: account, cost: 1 }], req))) return "mail";
     this.#announce(req, "register-account");
-    return false;
+    return isAllowed(await this.#consume([pair], req)) ? "kept" : "dropped";
   }
 
   /**

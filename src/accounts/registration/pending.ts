@@ -18,6 +18,8 @@ export interface Registration {
   readonly password: PasswordData;
   /** Whether `users.create` has been called for it: then a person of this name may be its own. */
   readonly isBegun: boolean;
+  /** Whether it has a link of its own in the mailbox. */
+  readonly isMailed: boolean;
 }
 
 export const REGISTRATION_KIND = "registration";
@@ -48,13 +50,16 @@ export class Registrations {
    * @returns its link, and the secret for the cookie of the browser
    * @throws StoreUnavailableError (rejects)
    */
-  async add(login: string, password: PasswordData, time: StoreTime): Promise<NewLink & { readonly secret: string }> {
+  async add(
+    { login, password, isMailed }: Pick<Registration, "login" | "password" | "isMailed">,
+    time: StoreTime,
+  ): Promise<NewLink & { readonly secret: string }> {
     const secret = newToken();
     const ownerId = ownerOf(login);
     const made = newLink(this.#context.settings, "verifyEmail", {
       kind: REGISTRATION_KIND,
       ownerId,
-      data: dataOf({ login, browser: tokenHash(secret), password, isBegun: false }),
+      data: dataOf({ login, browser: tokenHash(secret), password, isBegun: false, isMailed }),
       now: this.#now(),
       lifeMs: REGISTRATION_MS,
     });
@@ -86,6 +91,21 @@ export class Registrations {
   isOfBrowser(req: Request, { browser }: Registration): boolean {
     const secret = this.#cookie.read(req);
     return secret !== undefined && tokenHash(secret) === browser;
+  }
+
+  /**
+   * The one without a mail of its own that this browser began with exactly this name, if it has not ended. A name in another
+   * spelling may be somebody else's mailbox.
+   *
+   * @throws StoreUnavailableError (rejects)
+   */
+  async unmailedOf(req: Request, login: string, time: StoreTime): Promise<StoredCredential | undefined> {
+    if (this.#cookie.read(req) === undefined) return undefined;
+    return (await this.of(login, time)).find((one) => {
+      const registration = registrationOf(one);
+      if (registration === undefined || registration.isMailed || registration.login !== login) return false;
+      return isLive(one, this.#now()) && this.isOfBrowser(req, registration);
+    });
   }
 
   giveCookie(res: Response, secret: string): void {
@@ -169,13 +189,13 @@ function ownerOf(login: string): string {
   return `registration ${accountHash(login)}`;
 }
 
-function dataOf({ login, browser, password, isBegun }: Registration): StoredCredential["data"] {
-  return { login, browser, password, isBegun };
+function dataOf({ login, browser, password, isBegun, isMailed }: Registration): StoredCredential["data"] {
+  return { login, browser, password, isBegun, isMailed };
 }
 
 /** What a record keeps; `undefined` for a damaged one. */
 export function registrationOf({ data }: StoredCredential): Registration | undefined {
-  const { login, browser, password, isBegun } = data;
+  const { login, browser, password, isBegun, isMailed } = data;
   if (typeof login !== "string" || typeof browser !== "string" || !isPlainObject(password)) return undefined;
-  return { login, browser, password: password, isBegun: isBegun === true };
+  return { login, browser, password: password, isBegun: isBegun === true, isMailed: isMailed === true };
 }

@@ -44,10 +44,13 @@ export function registerByMail(context: AccountsContext, { maker, limits, regist
     if (!made.ok) return passwordRefused(made.reasons);
     const person = await time.besides(() => users.findByLogin(login));
     const account = accountHash(login);
-    if (!(await limits.registration(req, account))) return SENT;
-    const isTold = await limits.registrationOf(req, person?.id ?? `nobody ${account}`);
-    const { link, credential, secret } = await registrations.add(login, made.data, time);
+    const fate = await limits.registration(req, account);
+    if (fate === "dropped") return SENT;
+    const isTold = fate === "mail" && (await limits.registrationOf(req, person?.id ?? `nobody ${account}`));
+    const pending = { login, password: made.data, isMailed: fate === "mail" };
+    const { link, credential, secret } = await registrations.add(pending, time);
     registrations.giveCookie(res, secret);
+    if (!pending.isMailed) return SENT;
     if (person === undefined) {
       const expiresAt = credential.createdAt + REGISTRATION_MS;
       notices.send({ kind: "verify-email", user: newUser(login), link, expiresAt });
@@ -78,7 +81,7 @@ export function registerAtOnce(
     if (person !== undefined) return goOn(exchange, person);
     const made = await time.besides(() => maker.newPasswordData(ownerOf(login), password, [], callersOf(req)));
     if (!made.ok) return passwordRefused(made.reasons);
-    const { credential } = await registrations.add(login, made.data, time);
+    const { credential } = await registrations.add({ login, password: made.data, isMailed: false }, time);
     const registration = registrationOf(credential);
     return registration === undefined
       ? TAKEN

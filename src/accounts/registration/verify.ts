@@ -29,7 +29,8 @@ const PASSWORD_NEEDED: Refusal = Object.freeze({
 /**
  * `POST /email/verify`: finishes a registration by its link. The link shows that the mailbox is the person's; that the
  * registration is theirs too, the cookie of the browser that registered shows, or its password. Without either, nothing is
- * verified and nothing is spent: a stranger may have registered the address of somebody else and wait for the click.
+ * verified and nothing is spent: a stranger may have registered the address of somebody else and wait for the click. A
+ * registration that got no mail, because strangers had used them up, is finished in its browser by any link to the address.
  */
 export function verifyRoute(gate: Gate, registrations: Registrations, completion: Completion, guess: Guess): Route {
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
@@ -37,15 +38,19 @@ export function verifyRoute(gate: Gate, registrations: Registrations, completion
     const { token, password = "", remember, deliver } = exchange.body;
     const undeliverable = gate.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
-    const found = await registrations.withToken(token, time);
-    const registration = found && registrationOf(found);
-    if (found === undefined || registration === undefined) return ENDED;
-    if (!registrations.isOfBrowser(req, registration)) {
+    const linked = await registrations.withToken(token, time);
+    const named = linked && registrationOf(linked);
+    if (linked === undefined || named === undefined) return ENDED;
+    const unmailed = await registrations.unmailedOf(req, named.login, time);
+    const own = unmailed && registrationOf(unmailed);
+    if (unmailed !== undefined && own !== undefined)
+      return completion.run(exchange, unmailed, own, { remember, deliver });
+    if (!registrations.isOfBrowser(req, named)) {
       if (password === "") return PASSWORD_NEEDED;
-      const refusal = await guess(exchange, registration, password);
+      const refusal = await guess(exchange, named, password);
       if (refusal !== undefined) return refusal;
     }
-    return completion.run(exchange, found, registration, { remember, deliver });
+    return completion.run(exchange, linked, named, { remember, deliver });
   }
 
   return route({

@@ -169,6 +169,58 @@ describe("POST /register with notify", () => {
     expect(await ask("192.0.2.1")).toBe(6);
   });
 
+  describe("of a name whose mails strangers have used up", () => {
+    const STRANGE = "the password of a stranger";
+
+    /** Strangers register the name until no more mail is sent. Returns their links, which are in its mailbox. */
+    async function usedUp(): Promise<{ app: AccountsApp; created: readonly string[]; links: string[] }> {
+      const app = await registrationApp();
+      for (const address of ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"])
+        await app.client(address).post(REGISTER, { login: ADA, password: STRANGE });
+      return { app, created: app.created, links: (await noticesOf(app, "verify-email", 5)).map(tokenOf) };
+    }
+
+    test("the owner's browser finishes its own registration by any link in the mailbox", async () => {
+      const { app, links } = await usedUp();
+      const owner = app.client("198.51.100.1");
+      const answer = await owner.post(REGISTER, { login: ADA, password: PASSWORD });
+      expect([answer.status, answer.headers["set-cookie"]?.length]).toEqual([202, 1]);
+      await quiet();
+      expect(app.notices).toHaveLength(5);
+      expect((await owner.post(VERIFY, { token: links[2] ?? "" })).text).toBe('{"status":"done"}');
+      expect((await app.client().logIn(ADA, PASSWORD)).status).toBe(200);
+      expect((await app.client().logIn(ADA, STRANGE)).status).toBe(401);
+    });
+
+    test("another browser still needs the password of the link's registration", async () => {
+      const { app, created, links } = await usedUp();
+      await app.client("198.51.100.1").post(REGISTER, { login: ADA, password: PASSWORD });
+      for (const password of [undefined, PASSWORD]) {
+        const answer = await app.client("198.51.100.1").post(VERIFY, { token: links[0] ?? "", password });
+        expect(answer.status).toBe(401);
+      }
+      expect(created).toEqual([]);
+    });
+
+    test("a link to another spelling, which may be a stranger's mailbox, finishes nothing of theirs", async () => {
+      const app = await registrationApp();
+      const stranger = app.client("192.0.2.1");
+      const spelling = "\uFF21da@example.com";
+      await app.client("192.0.2.2").post(REGISTER, { login: spelling, password: STRANGE });
+      const [notice] = await noticesOf(app, "verify-email", 1);
+      await stranger.post(REGISTER, { login: ADA, password: STRANGE });
+      await noticesOf(app, "verify-email", 2);
+      expect((await stranger.post(VERIFY, { token: tokenOf(notice) })).status).toBe(401);
+      expect(app.created).toEqual([]);
+    });
+
+    test("an address that has used up its own keeps nothing, and gets no cookie", async () => {
+      const { app } = await usedUp();
+      const answer = await app.client("192.0.2.1").post(REGISTER, { login: ADA, password: PASSWORD });
+      expect([answer.status, answer.headers["set-cookie"]]).toEqual([202, undefined]);
+    });
+  });
+
   test("a person with many names gets five mails an hour, and no answer tells that they are one", async () => {
     const users = { findById: () => undefined, create: () => undefined };
     const ada = { id: "id-ada", login: "ada", email: ADA };
