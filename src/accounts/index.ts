@@ -6,7 +6,13 @@ export type { Argon2 } from "./passwords/hasher.js";
 export type { PasswordCheck, PasswordReason } from "./passwords/policy.js";
 export type { PasswordFailure } from "./passwords/prover.js";
 export type { PendingLogInStatus } from "./pages/pending-log-in.js";
-export type { AccountsSettings, BreachedServiceSettings, PasswordSettings, TotpSettings } from "./settings.js";
+export type {
+  AccountsSettings,
+  BreachedServiceSettings,
+  PasswordSettings,
+  ResolvedPasswordSettings,
+  TotpSettings,
+} from "./settings.js";
 export type { AccountNotice, AccountUser, AccountUsers, NewAccount, Notify } from "./types.js";
 export type {
   CredentialChange,

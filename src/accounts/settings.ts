@@ -23,6 +23,16 @@ const localPath = z.string().superRefine((path, context) => {
   });
 });
 
+/** One path, since links lead there. */
+const mountPathSchema = localPath.superRefine((path, context) => {
+  if (!/[:*+(){}[\]]/.test(path)) return;
+  addIssue(context, {
+    code: "wrong-value",
+    message: "This is a pattern of many paths.",
+    remedy: "Write one path without : * + and brackets, such as /account.",
+  });
+});
+
 function functionSchema<T>(example: string): z.ZodType<T, T> {
   return z.custom<T>((value) => typeof value === "function", {
     error: "This is not a function.",
@@ -178,7 +188,7 @@ export const accountsSchema = settingsObject({
   /** The origin of the app as its users see it; every link is built from it, never from Host. Required. */
   baseUrl: baseUrlSchema,
   /** Where `routes()` is mounted. Default: `"/account"`. */
-  mountPath: localPath.default("/account"),
+  mountPath: mountPathSchema.default("/account"),
   /** The app's own table of users: `{ findByLogin, findById, create? }`. Required. */
   users: usersSchema,
   /** Sends people mail, or tells them otherwise. Without it there is no reset, and registration is by user name. Default: none. */

@@ -85,6 +85,17 @@ describe("createAccounts", () => {
     return [];
   }
 
+  test.each(["/:tenant", "/account*", "/(a|b)", "/{a}", "/a+", "/[a]"])(
+    "refuses mountPath %s, a pattern",
+    (mountPath) => {
+      expect(issuesOf({ mountPath })).toMatchObject([{ code: "wrong-value", path: "mountPath" }]);
+    },
+  );
+
+  test.each(["/account", "/", "/users/me", "/a-b_c.d~e"])("takes mountPath %s", (mountPath) => {
+    expect(issuesOf({ mountPath })).toEqual([]);
+  });
+
   test.each([
     ["https://other.example.com", ["app.example.com"]],
     ["https://app.example.com", ["app.example.com:8443"]],

@@ -64,6 +64,8 @@ export function accountsRouter(
       function accountsRoute(req: Request, res: Response, next: NextFunction) {
         const parsed = (one.body ?? NO_FIELDS).safeParse(bodyOf(req) ?? {});
         if (!parsed.success) return void answer(req, res, one, wrongForm(parsed.error), settings);
+        if (isForm(req) && (parsed.data as { readonly deliver?: unknown }).deliver === "tokens")
+          return void answer(req, res, one, TOKENS_FOR_A_FORM, settings);
         const exchange: Exchange<never> = {
           req,
           res,
@@ -86,6 +88,12 @@ export function accountsRouter(
     return one.handle(exchange);
   }
 }
+
+/** Its answer leads to a page, so nobody would get the tokens. */
+const TOKENS_FOR_A_FORM: Refusal = Object.freeze({
+  ...WRONG_FORM,
+  detail: 'Tokens are for programs, which send JSON. A form takes "session" for deliver, or leaves it out.',
+});
 
 /** Names our fields, never what was sent in or beside them. */
 function wrongForm(error: z.ZodError): Refusal {

@@ -26,6 +26,17 @@ async function sentTo(
   return answer.headers.location;
 }
 
+test("a form gets no tokens, which nobody would see; a program does", async () => {
+  const app = await accountsApp();
+  await person(app);
+  const fields = { login: "ada", password: PASSWORD };
+  expect(await sentTo(app.client(), LOGIN, { ...fields, deliver: "tokens" })).toBe("/login?error=invalid-request");
+  expect(app.events.filter(({ event }) => event === "authn_token_created")).toEqual([]);
+  expect(await sentTo(app.client(), LOGIN, { ...fields, deliver: "session" })).toBe("/");
+  const answer = await app.client().post(LOGIN, { ...fields, deliver: "tokens" });
+  expect(Object.keys(answer.json() as object)).toContain("accessToken");
+});
+
 describe("where a form is sent on", () => {
   const wrong = { login: "ada", password: "wrong" };
   test.each([
