@@ -92,8 +92,7 @@ test("the whole story without JavaScript", { timeout: 120_000 }, async () => {
   await at(page, "Show that it is you");
   expect(await page.getByRole("alert").count()).toBe(0);
   expect(await page.getByRole("main").textContent()).toContain("You logged in a while ago");
-  await page.getByLabel("Code of your authenticator app").fill(app.code(clock.now()));
-  await press(page, "Confirm");
+  await enterCode(page, "Confirm", app.code(clock.now()));
   await at(page, "Your account");
   expect(await page.getByRole("status").textContent()).toContain("It is you");
   await press(page, "Make new recovery codes");
