@@ -298,5 +298,5 @@ describe("the gate", () => {
     // A server that refuses everything would pass as well.
     for (const what of ["cookies pwd", "cookies pwd+totp", "token pwd", "token pwd+totp"])
       expect(reached.get(what) ?? 0, what).toBeGreaterThan(0);
-  }, 600_000);
+  }, 1_200_000);
 });
