@@ -78,7 +78,7 @@ export const FIXES: readonly Fix[] = [
   },
   {
     fault: "a token issued where the clock is ahead outlives revokeSubject",
-    fix: "const aheadMs = this.#store.knowsCutOffs ? (this.options.leewaySeconds + 1) * 1e3 : 0;",
+    fix: "const aheadMs = store.knowsCutOffs ? (options.leewaySeconds + 1) * 1e3 : 0;",
     without: "const aheadMs = 0;",
     seed: 3,
   },

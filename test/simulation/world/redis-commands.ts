@@ -151,7 +151,12 @@ function commands.DEL(...)
 end
 function commands.GETRANGE(key, low, high)
   local value = read(key, 'string') or ''
-  return string.sub(value, range(low, high, #value))
+  low, high = whole(low), whole(high)
+  if low < 0 and high < 0 and low > high then return '' end
+  -- Unlike that of a list, an end before the beginning is the first character.
+  if low < 0 then low = math.max(#value + low, 0) end
+  if high < 0 then high = math.max(#value + high, 0) end
+  return string.sub(value, low + 1, high + 1)
 end
 function commands.SETRANGE(key, at, text)
   local value = read(key, 'string') or ''
