@@ -15,11 +15,14 @@ export class UsersUnavailableError extends PortcullisError {
   readonly code = "PORTCULLIS_USERS_UNAVAILABLE";
   /** Express's own error handler answers with it when the app passes the error on. */
   readonly status = 503;
+  /** Whether the function itself said no. What became of a call that was late, or returned something else, nobody knows. */
+  readonly hasRejected: boolean;
 
   /** @param setting such as `users.findById` */
-  constructor(setting: string, options?: ErrorOptions) {
+  constructor(setting: string, { hasRejected, ...options }: ErrorOptions & { readonly hasRejected: boolean }) {
     super(`${setting} failed, or did not answer in time.`, options);
     this.name = "UsersUnavailableError";
+    this.hasRejected = hasRejected;
   }
 }
 
@@ -39,15 +42,17 @@ export class AppFunctions {
    * @throws UsersUnavailableError (rejects) with the error of the function as its cause
    */
   async call<T>(setting: string, run: () => unknown, read: (answer: unknown) => T): Promise<T> {
+    let hasRejected = true;
     try {
       const answer = await inTime(Promise.resolve().then(run), PATIENCE_MS);
+      hasRejected = false;
       if (answer !== LATE) return read(answer);
     } catch (cause) {
       this.failed(setting, cause);
-      throw new UsersUnavailableError(setting, { cause });
+      throw new UsersUnavailableError(setting, { hasRejected, cause });
     }
     this.failed(setting, LATE);
-    throw new UsersUnavailableError(setting);
+    throw new UsersUnavailableError(setting, { hasRejected });
   }
 
   /** Announces a function that has failed. The event does not say what it threw, which may contain anything. */

@@ -9,6 +9,15 @@ export interface LivingKey {
   readonly name: string;
 }
 
+/** What ends, and why. */
+interface Ending {
+  /** The credential that made the change. */
+  readonly keep?: Principal | undefined;
+  readonly reason: string;
+  /** Whether the person's API keys end too, whatever the settings say. */
+  readonly revokeKeys?: boolean;
+}
+
 /** Most keys that a notice lists. */
 const LISTED_KEYS = 100;
 
@@ -30,14 +39,10 @@ export class Compromise {
   /**
    * Ends every session and token family of a person, and their API keys when the settings or the caller say so.
    *
-   * @param keep the credential that made the change
    * @returns the keys that live on, for a notice
    * @throws StoreUnavailableError (rejects); what was accepted holds, and the process repeats the rest
    */
-  async end(
-    personId: string,
-    { keep, reason, revokeKeys = false }: { keep?: Principal | undefined; reason: string; revokeKeys?: boolean },
-  ): Promise<readonly LivingKey[]> {
+  async end(personId: string, { keep, reason, revokeKeys = false }: Ending): Promise<readonly LivingKey[]> {
     const { apiKeys, runtime } = this.#host;
     const endsKeys = revokeKeys || this.#endsKeys;
     const revokeAll = endsKeys ? this.#endEverything : this.#endAllButKeys;
@@ -48,5 +53,17 @@ export class Compromise {
     return keys
       .filter(({ revokedAt, expiresAt }) => revokedAt === null && (expiresAt === null || expiresAt > now))
       .map(({ id, name }) => ({ id, name }));
+  }
+
+  /**
+   * For a change whose caller was told that it failed: when it was made all the same, or nobody knows, what it was to end
+   * ends.
+   *
+   * @returns what the write of the change calls with its late answer
+   */
+  endIfLate(personId: string, ending: Ending): (late: boolean | undefined) => void {
+    return (late) => {
+      if (late !== false) this.end(personId, ending).catch(() => undefined);
+    };
   }
 }

@@ -191,10 +191,7 @@ export function totpEnrolment(context: AccountsContext): {
       (store, call) => store.change(person.id, change, call),
       person.id,
       time,
-      // The caller got a failure, and the factor may be there all the same: what was logged in without it must end.
-      (late) => {
-        if (late !== false) context.compromise.end(person.id, ENDING).catch(() => undefined);
-      },
+      context.compromise.endIfLate(person.id, ENDING),
     );
     if (!isDone) return wrong;
     const method: AuthenticationMethod = { method: "totp", at: now };

@@ -145,10 +145,7 @@ export function factorManagement(context: AccountsContext): {
       (store, call) => store.change(person.id, change, call),
       person.id,
       time,
-      // The caller got a failure, and the factor may be gone all the same: what it was to end must end.
-      (late) => {
-        if (late !== false) context.compromise.end(person.id, ENDING).catch(() => undefined);
-      },
+      context.compromise.endIfLate(person.id, ENDING),
     );
     if (!isDone) return CONFLICT;
     await evenIfLate(() => changed(person, `${found[1]}-removed`, exchange));

@@ -62,7 +62,8 @@ export interface AccountPasswords {
   /**
    * Takes over a hash of another system: PHC text of argon2 (`m` up to 131072, `t` up to 64, `m` × `t` up to 524288, `p` up
    * to 16) or bcrypt text (`$2a$`, `$2b$`, `$2y$`, cost 4 to 14), which needs the package bcrypt. The first log-in hashes
-   * the password anew, but for one of 72 bytes or more under bcrypt, which reads no more. A person who has a password keeps it, so an import can be repeated.
+   * the password anew, but for one of 72 bytes or more under bcrypt, which reads no more. A person who has a password keeps
+   * it, so an import can be repeated.
    *
    * @returns whether it was taken over; false for a person who has a password
    * @throws InvalidInputError (rejects) when the text is no such hash, or nobody has this id

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import { only } from "../../core/authentication.js";
-import { InvalidInputError } from "../../core/portcullis-error.js";
 import { requestContext } from "../../core/request-events.js";
 import type { Refusal } from "../../core/response/problem.js";
 import type { StoredCredential } from "../../stores/contracts.js";
@@ -89,7 +88,8 @@ export class Completion {
       this.#announce(exchange, person);
       return person;
     } catch (error) {
-      const isBegun = registration.isBegun || !hasRefused(error);
+      // Who has rejected has made nobody: a person of this name who appears later is not of the registration.
+      const isBegun = registration.isBegun || !(error instanceof UsersUnavailableError && error.hasRejected);
       await this.#registrations.release(claim, { ...registration, isBegun });
       throw error;
     }
@@ -113,13 +113,4 @@ export class Completion {
       subject: id,
     }));
   }
-}
-
-/**
- * Whether `users.create` rejected, and so made nobody: a person of this name who appears later is not of the registration.
- * Of a call that was late, or returned something else than a person, nobody knows.
- */
-function hasRefused(error: unknown): boolean {
-  if (!(error instanceof UsersUnavailableError)) return false;
-  return error.cause !== undefined && !(error.cause instanceof InvalidInputError);
 }

@@ -69,8 +69,8 @@ export function redeemRoute(
 
     const release = await claims.claim(link, time);
     if (release === undefined) return (await isThere(name, time)) ? IN_USE : ENDED;
-    const end = (): ReturnType<typeof compromise.end> =>
-      compromise.end(person.id, { reason: "password-reset", revokeKeys });
+    const ending = { reason: "password-reset", revokeKeys };
+    const end = (): ReturnType<typeof compromise.end> => compromise.end(person.id, ending);
     const now = runtime.clock.now();
     const password = passwordCredential(person.id, made.data, now);
     const change = { remove: [link.id], removeKinds: ENDS_WITH_PASSWORD, update: made.update, insert: [password] };
@@ -87,10 +87,7 @@ export function redeemRoute(
         (store, call) => store.change(person.id, change, call),
         person.id,
         time,
-        // The caller got a failure, and the password may have been set all the same: what it was to end must end.
-        (late) => {
-          if (late !== false) end().catch(() => undefined);
-        },
+        compromise.endIfLate(person.id, ending),
       );
     } finally {
       if (!isDone) await release();

@@ -1,5 +1,6 @@
 import type { AccountUser, AccountUsers } from "portcullis/accounts";
 import { describe, expect, test } from "vitest";
+import { InvalidInputError } from "../../../src/core/portcullis-error.js";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { accountsApp, type AccountsApp, PASSWORD, person } from "../support/app.js";
 import { NEW_PASSWORD, noticesOf, quiet, tokenOf } from "../support/links.js";
@@ -500,7 +501,9 @@ describe("POST /register without notify", () => {
 
   test.each([
     ["refused, and the app adds somebody of that name", () => Promise.reject(new Error("reserved")), 409, 401],
+    ["refused by an error of this library", () => Promise.reject(new InvalidInputError("reserved")), 409, 401],
     ["late, and then made the person", () => new Promise<never>(() => undefined), 200, 200],
+    ["answered with something else, and made the person", () => ({}) as AccountUser, 200, 200],
   ] as const)(
     "a registration that users.create %s",
     async (_name, create, status, logIn) => {

@@ -311,10 +311,10 @@ const otherType: Attack = async (mallory) => {
   const windows = (redis?.keys ?? []).filter((key) => key.includes(mallory.address));
   for (const key of [...windows, ...sessionsIn(redis?.keys ?? [], headers.cookie)]) {
     mallory.world.faults.add("redis-unreadable");
-    if (mallory.random.chance(0.5)) redis?.execute("SET", key, "damaged");
+    if (mallory.random.chance(0.5)) redis?.run(["SET", key, "damaged"]);
     else {
-      redis?.execute("DEL", key);
-      redis?.execute("RPUSH", key, "something else");
+      redis?.run(["DEL", key]);
+      redis?.run(["RPUSH", key, "something else"]);
     }
   }
   for (let turn = 0; turn < 8; turn += 1) {

@@ -63,7 +63,8 @@ const memoryStores = () => ({
   sessions: new MemorySessionStore({ maxSessions: PLACES.sessions }),
 });
 
-const CLOCKS_APART_MS = 4000;
+/** By how much the clock of a process, or of Redis, may be ahead. */
+export const CLOCKS_APART_MS = 4000;
 
 /** By how much the clock of a process is ahead. */
 function clockOf(name: string, seed: number): number {

@@ -36,11 +36,7 @@ export class RedisServer {
     return engine.keys();
   }
 
-  /** What somebody with access to the server does, whatever the library does meanwhile. */
-  execute(...words: readonly string[]): Reply {
-    return this.#serve(() => engine.serve(this.#micros, ...words)).reply;
-  }
-
+  /** Runs a command now, also for a caller of the simulation that damages a record. */
   run(words: readonly string[]): Reply {
     const [name = "", source = "", ...rest] = words;
     return this.#serve(() =>

@@ -6,7 +6,7 @@ import { lastWait, publish } from "./pg.js";
 import { publish as publishRedis } from "./redis.js";
 import { RedisServer } from "./redis-server.js";
 import { PostgresServer } from "./postgres-server.js";
-import { LIMIT, PLACES, type SimulatedProcess, startProcess } from "./process.js";
+import { CLOCKS_APART_MS, LIMIT, PLACES, type SimulatedProcess, startProcess } from "./process.js";
 import { Random } from "./random.js";
 import { FileSessionStore } from "./file-session-store.js";
 import { SharedSessionStore } from "./shared-session-store.js";
@@ -43,7 +43,6 @@ export interface Shared {
 
 const FAULTS_IN_A_STORM = 0.25;
 const REDIS_FAULTS_IN_A_STORM = 0.25;
-const CLOCKS_APART_MS = 4000;
 /** How long a process that is replaced goes on with the requests it has, in milliseconds. */
 const LEAVE_MS = 6000;
 
