@@ -237,10 +237,10 @@ class Run {
     return ((await client.get("/me", by)).body as { id?: string }).id;
   }
 
-  /** What every credential that works must show. */
+  /** What every credential that works must show. A browser that has none would ask as nobody. */
   async check(): Promise<void> {
     for (const client of [...this.honest, ...this.thief])
-      for (const by of ["cookies", "token"] as const) {
+      for (const by of client.credentials()) {
         const { status, body } = await client.get("/me", by);
         if (status !== 200) continue;
         const principal = body as { id: string; methods: { method: string }[] };
@@ -282,7 +282,7 @@ describe("the gate", () => {
           await run.check();
         }
         for (const client of run.honest)
-          for (const by of ["cookies", "token"] as const) {
+          for (const by of client.credentials()) {
             const { body } = await client.get("/me", by);
             const methods = (body.methods ?? []) as { method: string }[];
             const what = `${by} ${methods

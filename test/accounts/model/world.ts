@@ -26,7 +26,7 @@ const PATIENT_MS = 10_000;
 export const PASSWORD = "correct horse battery staple";
 
 /**
- * One app with accounts in memory, for many sequences. Its hash is a fast one, so that ten thousand sequences take a minute;
+ * One app with accounts in memory, for many sequences. Its hash is a fast one, so that ten thousand sequences take two minutes;
  * all else is the library as it is.
  */
 export class World {
@@ -159,6 +159,14 @@ export class Browser {
   constructor(world: World, address: string) {
     this.#world = world;
     this.#address = address;
+  }
+
+  /** What it could prove itself by. */
+  credentials(): ("cookies" | "token")[] {
+    return [
+      ...(this.cookies.size > 0 ? ["cookies" as const] : []),
+      ...(this.token === undefined ? [] : ["token" as const]),
+    ];
   }
 
   get(path: string, credential: "cookies" | "token" | { key: string }): Promise<Got> {
