@@ -32,7 +32,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
   const servers: TestServer[] = [];
   const opened: Security[] = [];
   const stores: CountedStore[] = [];
-  let looking: ReturnType<typeof createClient>;
+  let looking: { connect(): Promise<unknown>; info(section: string): Promise<string>; destroy(): void };
   beforeAll(async () => {
     redis = await startRedis();
     looking = createClient({ url: redis.url });
