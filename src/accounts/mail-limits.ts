@@ -4,6 +4,7 @@ import { stateOf } from "../core/request-state.js";
 import type { Refusal } from "../core/response/problem.js";
 import type { ModuleHost } from "../module-host.js";
 import { guardFor } from "../rate-limit/consume.js";
+import { type Taken, takeBackSoon } from "../rate-limit/take-back.js";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 
@@ -45,6 +46,8 @@ export class MailLimits {
   readonly #host: ModuleHost;
   /** Created when first needed: most stores never fail. */
   #local: SlidingWindowStore | undefined;
+  /** The units of mails that a request has taken. */
+  readonly #taken = new WeakMap<Request, Taken[]>();
 
   constructor(host: ModuleHost) {
     this.#host = host;
@@ -54,7 +57,9 @@ export class MailLimits {
   async fromAddress(req: Request, purpose: Purpose): Promise<Refusal | undefined> {
     const { address } = this.#host.loginCounters().limits;
     const own = policy(purpose, address.limit, address.windowSeconds * 1000);
-    const [outcome] = await this.#consume([{ policy: own, key: this.#addressOf(req), cost: 1 }], req);
+    const {
+      outcomes: [outcome],
+    } = await this.#consume([{ policy: own, key: this.#addressOf(req), cost: 1 }], req);
     if (outcome?.allowed === true) return undefined;
     return {
       code: "rate-limited",
@@ -73,9 +78,14 @@ export class MailLimits {
   /** Whether one more link to a new password may be sent. @param account whom it is for */
   async reset(req: Request, account: string): Promise<boolean> {
     for (const one of [RESET_LINK, RESET_MORE])
-      if (isAllowed(await this.#consume([{ policy: one, key: account, cost: 1 }], req))) return true;
+      if (await this.#mail([{ policy: one, key: account, cost: 1 }], req)) return true;
     this.#announce(req, "password-forgot-account");
     return false;
+  }
+
+  /** The store refused what a mail would have been about: as there is none, it counts for nobody. */
+  giveBack(req: Request): void {
+    takeBackSoon(this.#taken.get(req) ?? [], this.#host.runtime, this.#host.loginCounters().storeTimeoutMs);
   }
 
   /** A reset was done: its person may ask for a link at once. */
@@ -98,9 +108,9 @@ export class MailLimits {
    */
   async registration(req: Request, account: string): Promise<"mail" | "kept" | "dropped"> {
     const pair = { policy: REGISTER_PAIR, key: `${this.#addressOf(req)} ${account}`, cost: 1 };
-    if (isAllowed(await this.#consume([pair, { policy: REGISTER, key: account, cost: 1 }], req))) return "mail";
+    if (await this.#mail([pair, { policy: REGISTER, key: account, cost: 1 }], req)) return "mail";
     this.#announce(req, "register-account");
-    return isAllowed(await this.#consume([pair], req)) ? "kept" : "dropped";
+    return (await this.#mail([pair], req)) ? "kept" : "dropped";
   }
 
   /**
@@ -108,7 +118,7 @@ export class MailLimits {
    * with counts of its own. It is asked for names of nobody too, and changes no answer.
    */
   async registrationOf(req: Request, personId: string): Promise<boolean> {
-    if (isAllowed(await this.#consume([{ policy: REGISTER_PERSON, key: personId, cost: 1 }], req))) return true;
+    if (await this.#mail([{ policy: REGISTER_PERSON, key: personId, cost: 1 }], req)) return true;
     this.#announce(req, "register-person");
     return false;
   }
@@ -121,19 +131,33 @@ export class MailLimits {
     return this.#host.loginCounters().addressOf(req, stateOf(req));
   }
 
+  /** Takes the units of one more mail, or none. */
+  async #mail(requests: readonly WindowRequest[], req: Request): Promise<boolean> {
+    const { outcomes, counter } = await this.#consume(requests, req);
+    if (!outcomes.every(({ allowed }) => allowed)) return false;
+    const taken = requests.map(({ policy, key, cost }, place): Taken => {
+      const recordedAt = outcomes[place]?.recordedAt;
+      return { policy, key, units: cost, counter, recordedAt };
+    });
+    this.#taken.set(req, [...(this.#taken.get(req) ?? []), ...taken]);
+    return true;
+  }
+
   /** Counts in all windows, or in none of them. */
-  async #consume(requests: readonly WindowRequest[], req: Request): Promise<readonly WindowOutcome[]> {
+  async #consume(
+    requests: readonly WindowRequest[],
+    req: Request,
+  ): Promise<{ readonly outcomes: readonly WindowOutcome[]; readonly counter: object }> {
     const { store, storeTimeoutMs } = this.#host.loginCounters();
     const guard = guardFor(store, this.#host.runtime, storeTimeoutMs);
     try {
-      const counted = guard.run(() => store.consumeAll?.(requests), undefined, stateOf(req));
-      const outcomes = await counted;
-      if (outcomes !== undefined) return outcomes;
+      const outcomes = await guard.run(() => store.consumeAll?.(requests, true), undefined, stateOf(req));
+      if (outcomes !== undefined) return { outcomes, counter: store };
     } catch {
       // The guard has announced it.
     }
     this.#local ??= new SlidingWindowStore({ maxClients: LOCAL_CLIENTS, clock: this.#host.runtime.clock });
-    return this.#local.consumeAll(requests);
+    return { outcomes: this.#local.consumeAll(requests, true), counter: this.#local };
   }
 
   /** A mail that is not sent changes no answer, so that only the event tells of it. */
@@ -144,8 +168,4 @@ export class MailLimits {
       ...requestContext(req),
     }));
   }
-}
-
-function isAllowed(outcomes: readonly WindowOutcome[]): boolean {
-  return outcomes.every(({ allowed }) => allowed);
 }

@@ -48,7 +48,10 @@ export function registerByMail(context: AccountsContext, { maker, limits, regist
     if (fate === "dropped") return SENT;
     const isTold = fate === "mail" && (await limits.registrationOf(req, person?.id ?? `nobody ${account}`));
     const pending = { login, password: made.data, isMailed: fate === "mail" };
-    const { link, credential, secret } = await registrations.add(pending, time);
+    const { link, credential, secret } = await registrations.add(pending, time).catch((error: unknown) => {
+      limits.giveBack(req);
+      throw error;
+    });
     registrations.giveCookie(res, secret);
     if (!pending.isMailed) return SENT;
     if (person === undefined) {

@@ -38,11 +38,16 @@ export function forgotRoute(
       now,
       lifeMs: RESET_LINK_MS,
     });
-    await credentials.write(
-      (store, call) => store.change(ownerId, { removeKinds: [RESET_KIND], insert: [credential] }, call),
-      ownerId,
-      time,
-    );
+    await credentials
+      .write(
+        (store, call) => store.change(ownerId, { removeKinds: [RESET_KIND], insert: [credential] }, call),
+        ownerId,
+        time,
+      )
+      .catch((error: unknown) => {
+        limits.giveBack(req);
+        throw error;
+      });
     if (receiver !== undefined) {
       const { user } = receiver;
       notices.send({ kind: "password-reset", user, link, expiresAt: now + RESET_LINK_MS });

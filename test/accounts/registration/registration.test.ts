@@ -170,6 +170,20 @@ describe("POST /register with notify", () => {
     expect(await ask("192.0.2.1")).toBe(6);
   });
 
+  test("registering while the store fails uses up no mail: it is kept when the store is back, and the limit holds then", async () => {
+    const store = new MemoryCredentialStore();
+    const app = await registrationApp({ stores: { credentials: store } });
+    const ask = async (): Promise<number> =>
+      (await app.client().post(REGISTER, { login: ADA, password: PASSWORD })).status;
+    const change = store.change.bind(store);
+    store.change = () => Promise.reject(new Error("down"));
+    for (let turn = 0; turn < 6; turn++) expect(await ask()).toBe(503);
+    store.change = change;
+    for (let turn = 0; turn < 4; turn++) expect(await ask()).toBe(202);
+    await quiet();
+    expect(app.notices).toHaveLength(3);
+  });
+
   describe("of a name whose mails strangers have used up", () => {
     const STRANGE = "the password of a stranger";
 

@@ -158,6 +158,19 @@ describe("POST /password/forgot", () => {
     await quiet();
     expect(app.notices).toEqual([]);
   });
+
+  test("asking while the store fails uses up no mail: the owner gets a link when it is back, and the limit holds then", async () => {
+    const store = new MemoryCredentialStore();
+    const app = await accountsApp({ stores: { credentials: store } });
+    await person(app);
+    const change = store.change.bind(store);
+    store.change = () => Promise.reject(new Error("down"));
+    for (let turn = 0; turn < 6; turn++) expect((await app.client().post(FORGOT, { login: "ada" })).status).toBe(503);
+    store.change = change;
+    for (let turn = 0; turn < 6; turn++) expect((await app.client().post(FORGOT, { login: "ada" })).status).toBe(202);
+    await quiet();
+    expect(app.notices).toHaveLength(3);
+  });
 });
 
 async function quietly(): Promise<void> {
