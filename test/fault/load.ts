@@ -1,12 +1,34 @@
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** How often a target is asked. */
+export interface Pace {
+  /** Clients that ask at once. */
+  readonly clients: number;
+  /** How long a client waits from an answer to its next request, in milliseconds. */
+  readonly gapMs: number;
+  /** In what time more than two answers come when all is well, in milliseconds. */
+  readonly steadyMs: number;
+}
+
+/** For requests that make one call of a store. */
+const QUICK: Pace = Object.freeze({ clients: 3, gapMs: 8, steadyMs: 150 });
+
 /** One kind of request under load. */
 export interface Target {
   readonly name: string;
   readonly path: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Whether it writes: the outcome of a COMMIT is waited for, up to five seconds (src/stores/README.md). Default: false. */
+  readonly isWrite?: boolean;
+  /** Default: three clients, 8 ms from one request to the next. */
+  readonly pace?: Pace;
+}
+
+export function paceOf({ pace = QUICK }: Target): Pace {
+  return pace;
 }
 
 export interface Sample {
@@ -26,9 +48,10 @@ export class Load {
   readonly #workers: Promise<void>[] = [];
   #isStopped = false;
 
-  constructor(port: number, targets: readonly Target[], clientsPerTarget = 3, gapMs = 8) {
+  constructor(port: number, targets: readonly Target[]) {
     for (const target of targets) {
-      for (let i = 0; i < clientsPerTarget; i += 1) this.#workers.push(this.#work(port, target, gapMs));
+      const { clients, gapMs } = paceOf(target);
+      for (let i = 0; i < clients; i += 1) this.#workers.push(this.#work(port, target, gapMs));
     }
   }
 
@@ -49,12 +72,14 @@ export class Load {
     return this.#of(name, from, to).length;
   }
 
-  /** The slowest request of those that were answered after a moment. */
-  slowest(answeredAfter: number): Sample | undefined {
-    return this.#answered(answeredAfter).reduce<Sample | undefined>(
-      (slowest, sample) => (slowest !== undefined && slowest.ms >= sample.ms ? slowest : sample),
-      undefined,
-    );
+  /** The slowest request of those that were answered after a moment, of one target or of all. */
+  slowest(answeredAfter: number, name?: string): Sample | undefined {
+    return this.#answered(answeredAfter)
+      .filter((sample) => name === undefined || sample.name === name)
+      .reduce<Sample | undefined>(
+        (slowest, sample) => (slowest !== undefined && slowest.ms >= sample.ms ? slowest : sample),
+        undefined,
+      );
   }
 
   /** How many requests that were answered after a moment waited for more than `ms`. */
@@ -100,6 +125,6 @@ export function sendOnce(port: number, target: Target, agent?: Agent): Promise<S
     );
     req.on("timeout", () => req.destroy());
     req.on("error", () => done(0));
-    req.end();
+    req.end(target.body);
   });
 }
