@@ -124,14 +124,19 @@ describe.each(FLEETS)(
       expect(answers.find(({ status }) => status === 200)?.body).toMatchObject({ recoveryCodesLeft: 9 });
     }, 120_000);
 
-    test("a log-in that is not finished", async () => {
+    test("a log-in that is not finished, and it spends one code", async () => {
       const { recoveryCodes } = await enrolled("pending@example.com");
       const one = await pending("pending@example.com");
-      await race("pending log-in", "/login/factor", (count) => ({
+      const codeOf = (count: number) => recoveryCodes[count % recoveryCodes.length];
+      const answers = await race("pending log-in", "/login/factor", (count) => ({
         method: "recovery",
-        code: recoveryCodes[count % recoveryCodes.length],
+        code: codeOf(count),
         pending: one,
       }));
+      const code = codeOf(answers.findIndex(({ status }) => status === 200) + 1);
+      const other = await pending("pending@example.com");
+      const next = await post("/login/factor", { method: "recovery", code, pending: other });
+      expect(next.body).toMatchObject({ status: "done", recoveryCodesLeft: 8 });
     }, 120_000);
 
     test("a link to a new password", async () => {

@@ -11,7 +11,7 @@ import { enterAfter } from "../gate/enter-after.js";
 import type { Resumed } from "../gate/gate.js";
 import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
-import { invalidCredentials, NO_PENDING, SESSION_ENDED } from "../refusals.js";
+import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
 import { newId } from "../secrets.js";
 import { loginOf } from "../sessions/login-of.js";
 import type { Person } from "../types.js";
@@ -165,9 +165,6 @@ export function totpEnrolment(context: AccountsContext): {
     if (step === undefined) return wrong;
     // Before the factor is there, and once more after that: a process that dies in between leaves nobody logged in without it.
     await evenIfLate(async () => void (await context.compromise.end(person.id, { ...ENDING, keep: req.principal })));
-    // Of several requests one goes on; a wrong code has not ended the log-in.
-    if (resumed !== undefined && !(await gate.take(exchange, body.pending))) return NO_PENDING;
-
     const confirmed: StoredCredential = {
       ...begun,
       data: withoutBy(begun.data),
@@ -187,14 +184,17 @@ export function totpEnrolment(context: AccountsContext): {
       update: passwords.map(({ id, version }) => ({ id, version })),
       insert: [confirmed, ...recovery.change.insert],
     };
-    const isDone = await credentials.write(
-      (store, call) => store.change(person.id, change, call),
-      person.id,
-      time,
-      context.compromise.endIfLate(person.id, ENDING),
-    );
-    if (!isDone) return wrong;
-    const method: AuthenticationMethod = { method: "totp", at: now };
+    const insert = async (): Promise<AuthenticationMethod | Refusal> => {
+      const isDone = await credentials.write(
+        (store, call) => store.change(person.id, change, call),
+        person.id,
+        time,
+        context.compromise.endIfLate(person.id, ENDING),
+      );
+      return isDone ? { method: "totp", at: now } : wrong;
+    };
+    const method = await (resumed === undefined ? insert() : gate.take(exchange, body.pending, insert));
+    if ("code" in method) return method;
     const recoveryCodes = recovery.codes;
     if (recoveryCodes.length > 0) context.notices.send({ kind: "recovery-codes-made", user: person.user });
     // A session says what was proved, so it goes on. A token does not, and ends with everything else.

@@ -1,17 +1,34 @@
+import type { AuthenticationMethod } from "../../core/authentication.js";
 import type { StoredCredential } from "../../stores/contracts.js";
 import type { SecondFactorName } from "../gate/decide.js";
 import type { Exchange } from "../http/route.js";
 import type { Person } from "../types.js";
 
-/** What came of a code: it was right, it was not, or the factor is closed for a while. */
-export type Proof =
+/** A code that has been spent. */
+export interface SpentCode {
+  /** What the answer says besides, such as how many recovery codes are left. */
+  readonly answer?: Readonly<Record<string, unknown>>;
+}
+
+/** What came of a code: it is right, it is not, or the factor is closed for a while. */
+export type CodeCheck =
   | {
-      readonly verdict: "proved";
-      /** What the answer says besides, such as how many recovery codes are left. */
-      readonly answer?: Readonly<Record<string, unknown>>;
+      readonly verdict: "right";
+      /**
+       * Spends it: of several requests with one code at most one does. `undefined` when another one was faster.
+       *
+       * @throws StoreUnavailableError (rejects)
+       */
+      spend(): Promise<SpentCode | undefined>;
     }
   | { readonly verdict: "wrong" }
   | { readonly verdict: "locked"; readonly retryAfterSeconds: number };
+
+/** A second factor that has been proved, and what the answer says besides. */
+export interface Proved {
+  readonly method: AuthenticationMethod;
+  readonly answer: Readonly<Record<string, unknown>>;
+}
 
 /**
  * One kind of second factor. The gate knows nothing else of it, so that another kind is one more entry in the list of
@@ -29,9 +46,9 @@ export interface SecondFactor {
   /** Which of a person's credentials can prove it now. */
   usable(credentials: readonly StoredCredential[]): readonly StoredCredential[];
   /**
-   * Checks a code and spends it: of several requests with one code at most one is `proved`. Failures are counted before.
+   * Checks a code without spending it, so that a log-in can be ended in between. Failures are counted before.
    *
    * @throws StoreUnavailableError (rejects)
    */
-  prove(person: Person, usable: readonly StoredCredential[], code: string, exchange: Exchange): Promise<Proof>;
+  check(person: Person, usable: readonly StoredCredential[], code: string, exchange: Exchange): Promise<CodeCheck>;
 }

@@ -2,9 +2,9 @@ import { z } from "zod";
 import type { AccountsContext } from "../context.js";
 import type { SecondFactorName } from "../gate/decide.js";
 import { codeField, tokenField } from "../http/fields.js";
-import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
+import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import type { SecondFactor } from "./factor.js";
-import { proveFactor } from "./prove.js";
+import { checkFactor } from "./prove.js";
 
 /** The names of the factors that are on; another one is a wrong request. */
 export function methodField(factors: readonly SecondFactor[]): z.ZodType<SecondFactorName> {
@@ -25,10 +25,9 @@ export function factorLogIn(context: AccountsContext): Route {
     const { pending } = exchange.body;
     const resumed = await gate.resume(exchange, pending, "factor");
     if ("code" in resumed) return resumed;
-    const proved = await proveFactor(context, resumed.person, resumed.credentials, exchange.body, exchange);
-    if ("code" in proved) return proved;
-    const reply = await gate.finish(exchange, resumed, pending, proved.method);
-    return isRefusal(reply) ? reply : { ...reply, body: { ...reply.body, ...proved.answer } };
+    const right = await checkFactor(context, resumed.person, resumed.credentials, exchange.body, exchange);
+    if ("code" in right) return right;
+    return gate.finish(exchange, resumed, pending, right.spend);
   }
 
   return route({ method: "POST", path: "/login/factor", body, access: "anyone", page: "factor", handle });

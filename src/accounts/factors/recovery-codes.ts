@@ -2,9 +2,11 @@ import { randomBytes } from "node:crypto";
 import { requestContext } from "../../core/request-events.js";
 import type { CredentialChange, StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
+import type { Exchange } from "../http/route.js";
 import { newId } from "../secrets.js";
+import type { Person } from "../types.js";
 import { crockford, crockfordSpelling } from "./base32.js";
-import type { SecondFactor } from "./factor.js";
+import type { SecondFactor, SpentCode } from "./factor.js";
 
 /** The kind of recovery codes: one credential each, whose name is the hash of the code. */
 export const RECOVERY_CODE = "recovery-code";
@@ -24,25 +26,30 @@ export function createRecoveryCodes(context: AccountsContext): SecondFactor {
     isFactor: false,
     canEnrol: false,
     usable: (all) => all.filter(({ kind }) => kind === RECOVERY_CODE),
-    async prove(person, usable, typed, { req, time }) {
+    async check(person, usable, typed, exchange) {
       const hashes = hashesOf(context, person.id, typed);
       const found = usable.find(({ name }) => hashes.includes(name));
-      const isRight =
-        found !== undefined &&
-        (await credentials.write(
-          (store, call) => store.change(person.id, { remove: [found.id] }, call),
-          person.id,
-          time,
-        ));
-      if (!isRight) return { verdict: "wrong" };
-      const recoveryCodesLeft = usable.length - 1;
-      const facts = { source: "accounts", reason: "recovery-code-used", ...requestContext(req), subject: person.id };
-      host.runtime.events.emit("user_updated", () => facts);
-      notices.send({ kind: "recovery-code-used", user: person.user, recoveryCodesLeft });
-      const warning = recoveryCodesLeft > FEW ? {} : { warning: "few-recovery-codes" };
-      return { verdict: "proved", answer: { recoveryCodesLeft, ...warning } };
+      if (found === undefined) return { verdict: "wrong" };
+      return { verdict: "right", spend: () => spend(person, found, usable, exchange) };
     },
   };
+
+  async function spend(
+    person: Person,
+    { id }: StoredCredential,
+    usable: readonly StoredCredential[],
+    { req, time }: Exchange,
+  ): Promise<SpentCode | undefined> {
+    const change = { remove: [id] };
+    const isSpent = await credentials.write((store, call) => store.change(person.id, change, call), person.id, time);
+    if (!isSpent) return undefined;
+    const recoveryCodesLeft = usable.length - 1;
+    const facts = { source: "accounts", reason: "recovery-code-used", ...requestContext(req), subject: person.id };
+    host.runtime.events.emit("user_updated", () => facts);
+    notices.send({ kind: "recovery-code-used", user: person.user, recoveryCodesLeft });
+    const warning = recoveryCodesLeft > FEW ? {} : { warning: "few-recovery-codes" };
+    return { answer: { recoveryCodesLeft, ...warning } };
+  }
 }
 
 /** New codes for a person, and the change that makes them the only ones. */

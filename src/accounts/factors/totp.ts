@@ -5,7 +5,7 @@ import type { AccountsContext } from "../context.js";
 import type { Exchange } from "../http/route.js";
 import type { Person } from "../types.js";
 import { type Failures, opensAt, withFailure, withoutFailure } from "./attempts.js";
-import type { Proof, SecondFactor } from "./factor.js";
+import type { CodeCheck, SecondFactor } from "./factor.js";
 import { matchingStep, readCode } from "./one-time-code.js";
 
 /** An authenticator app that a person has confirmed: one, so its name is their id. */
@@ -14,7 +14,7 @@ export const TOTP = "totp";
 /** Changes that one request tries again when others changed the factor meanwhile: more than can succeed in a day. */
 const TRIES = 16;
 
-const WRONG: Proof = Object.freeze({ verdict: "wrong" });
+const WRONG: CodeCheck = Object.freeze({ verdict: "wrong" });
 
 /** Encrypts the secret of an authenticator app for one person and one factor. */
 export function sealTotp({ secrets }: AccountsContext, secret: Buffer, personId: string, factorId: string): string {
@@ -82,12 +82,12 @@ export function createTotp(context: AccountsContext): SecondFactor {
     notices.send({ kind: "factor-locked", user: person.user });
   }
 
-  async function prove(
+  async function check(
     person: Person,
     [factor]: readonly StoredCredential[],
     typed: string,
     exchange: Exchange,
-  ): Promise<Proof> {
+  ): Promise<CodeCheck> {
     const code = readCode(typed);
     // What cannot be a code is no guess.
     if (factor === undefined || code === undefined) return WRONG;
@@ -101,15 +101,23 @@ export function createTotp(context: AccountsContext): SecondFactor {
     const counted = await count(person.id, factor, now, time);
     if ("opens" in counted) return { verdict: "locked", retryAfterSeconds: Math.ceil((counted.opens - now) / 1000) };
     const step = matchingStep(secret, code, now);
-    const isRight =
-      step !== undefined &&
-      (await credentials.write((store, call) => store.advance(factor.id, step, now, call), person.id, time));
-    if (isRight) {
-      await giveBack(person.id, factor.id, counted.after.at.at(-1) ?? now, time);
-      return { verdict: "proved" };
+    const announceFailure = (): void => {
+      if (opensAt(counted.after, now) > now) announceLock(person, exchange);
+    };
+    if (step === undefined || step <= factor.counter) {
+      announceFailure();
+      return WRONG;
     }
-    if (opensAt(counted.after, now) > now) announceLock(person, exchange);
-    return WRONG;
+    const spend = async () => {
+      const { id } = factor;
+      if (await credentials.write((store, call) => store.advance(id, step, now, call), person.id, time)) {
+        await giveBack(person.id, id, counted.after.at.at(-1) ?? now, time);
+        return {};
+      }
+      announceFailure();
+      return undefined;
+    };
+    return { verdict: "right", spend };
   }
 
   return {
@@ -118,7 +126,7 @@ export function createTotp(context: AccountsContext): SecondFactor {
     isFactor: true,
     canEnrol: true,
     usable: (all) => all.filter(({ kind, confirmedAt }) => kind === TOTP && confirmedAt !== null),
-    prove,
+    check,
   };
 }
 

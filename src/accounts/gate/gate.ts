@@ -9,9 +9,9 @@ import { boundSession } from "../../session/request-properties.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
 import type { CredentialStore, StoredCredential } from "../../stores/contracts.js";
 import type { AppFunctions } from "../app-functions.js";
-import type { SecondFactor } from "../factors/factor.js";
+import type { Proved, SecondFactor } from "../factors/factor.js";
 import type { Guarded } from "../guarded.js";
-import type { Answer, Exchange, Reply } from "../http/route.js";
+import { type Answer, type Exchange, isRefusal, type Reply } from "../http/route.js";
 import type { PendingLogInStatus } from "../pages/pending-log-in.js";
 import type { ModuleHost } from "../../module-host.js";
 import { PASSWORD_KIND } from "../passwords/record.js";
@@ -201,24 +201,43 @@ export class Gate {
       : { status: "enrolment-required", methods: enrollable };
   }
 
-  /** Ends the log-in that goes on, and enters with what was proved besides. Of several requests one does. */
+  /** Ends the log-in that goes on, spends its code, and enters with what that proves besides; see `take`. */
   async finish(
     exchange: Exchange,
     { pending, person, credentials }: Resumed,
     given: string | undefined,
-    method: AuthenticationMethod,
+    spend: () => Promise<Proved | Refusal>,
   ): Promise<Reply> {
-    if (!(await this.take(exchange, given))) return NO_PENDING;
+    const proved = await this.take(exchange, given, spend);
+    if ("code" in proved) return proved;
     const { remember, deliver, methods, returnTo } = pending;
     const restsOn = this.#basesOf(credentials);
-    return this.enter(exchange, { person, remember, deliver, returnTo, methods: [...methods, method], restsOn });
+    const arrival = { person, remember, deliver, returnTo, methods: [...methods, proved.method], restsOn };
+    const reply = await this.enter(exchange, arrival);
+    return isRefusal(reply) ? reply : { ...reply, body: { ...reply.body, ...proved.answer } };
   }
 
-  /** Ends the log-in that goes on, for whoever enters it by themselves then. Of several requests one gets true. */
-  async take({ req, res, time }: Exchange, given: string | undefined): Promise<boolean> {
-    if (!(await this.#pending.end(req, given, time))) return false;
-    this.#pending.clear(req, res);
-    return true;
+  /**
+   * Ends the log-in that goes on, and then spends a code for it: of several requests, each with a code of its own, one does.
+   * The other order would spend the codes of all of them. When nothing was spent, the log-in goes on.
+   *
+   * @param spend a refusal says that nothing was spent
+   */
+  async take<Spent extends object>(
+    { req, res, time }: Exchange,
+    given: string | undefined,
+    spend: () => Promise<Spent | Refusal>,
+  ): Promise<Spent | Refusal> {
+    const restore = await this.#pending.end(req, given, time);
+    if (restore === undefined) return NO_PENDING;
+    let spent: Spent | Refusal | undefined;
+    try {
+      spent = await spend();
+    } finally {
+      if (spent === undefined || "code" in spent) await restore();
+      else this.#pending.clear(req, res);
+    }
+    return spent;
   }
 
   /** Ends the log-in that goes on, if there is one: for a log-out. */

@@ -99,14 +99,20 @@ export class PendingLogIns {
     return record === undefined ? undefined : pendingOf(record, held.deliver);
   }
 
-  /** Ends a log-in. Of several requests with one secret only one gets true. */
-  async end(req: Request, given: string | undefined, time: StoreTime): Promise<boolean> {
+  /**
+   * Ends a log-in. Of several requests with one secret only one ends it.
+   *
+   * @returns stores it again; `undefined` when there was none to end
+   */
+  async end(req: Request, given: string | undefined, time: StoreTime): Promise<(() => Promise<void>) | undefined> {
     const held = this.secretOf(req, given);
-    if (held === undefined) return false;
+    if (held === undefined) return undefined;
     const id = tokenHash(held.secret);
     const now = this.#runtime.clock.now();
     const record = await this.#store.write((store, call) => store.take(KIND, id, now, call), id, time);
-    return record !== undefined;
+    if (record === undefined) return undefined;
+    // Without an answer of the store it has ended. The guard has announced it.
+    return () => this.#store.write((store, call) => store.put(record, call), id).catch(() => undefined);
   }
 
   /** Takes the cookie back. */

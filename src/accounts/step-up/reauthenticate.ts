@@ -4,7 +4,7 @@ import type { Refusal } from "../../core/response/problem.js";
 import type { AccountsContext } from "../context.js";
 import { methodField } from "../factors/log-in.js";
 import { personOf } from "../factors/person-of.js";
-import { proveFactor } from "../factors/prove.js";
+import { checkFactor } from "../factors/prove.js";
 import { codeField, passwordField, returnToField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import type { ProvePassword } from "../passwords/prove-again.js";
@@ -44,13 +44,9 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
       return { proved, answer: {} };
     }
     if (method === undefined || code === undefined) return NO_PROOF;
-    const proof = await proveFactor(
-      context,
-      person,
-      await gate.credentialsOf(person.id, time),
-      { method, code },
-      exchange,
-    );
+    const own = await gate.credentialsOf(person.id, time);
+    const right = await checkFactor(context, person, own, { method, code }, exchange);
+    const proof = "code" in right ? right : await right.spend();
     if ("code" in proof) return proof;
     await gate.renew(exchange, person, [proof.method]);
     return { proved: proof.method, answer: proof.answer };
