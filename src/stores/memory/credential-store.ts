@@ -12,7 +12,7 @@ import {
 import { StoreFullError } from "../health/store-full.js";
 import { commitAtOnce } from "../health/write-call.js";
 import { integer } from "../records.js";
-import { SortedList } from "./sorted-list.js";
+import { EndingEntries } from "./ending-entries.js";
 
 const MAX_CREDENTIALS = 100_000;
 /** Credentials removed in one turn of a clean-up: about a millisecond of work. */
@@ -21,8 +21,9 @@ const CLEANED_PER_TURN = 2000;
 export interface MemoryCredentialStoreSettings {
   readonly clock?: Clock | undefined;
   /**
-   * Most credentials stored (default 100 000), of one person at most 100. When there is no room, expired ones are
-   * removed; then a change that adds one is rejected.
+   * Most credentials stored (default 100 000), of one person at most 100. When there is no room, one that ends by itself
+   * gives way: an expired one, then the first to end of the kind of which there are most. Passwords, factors and recovery
+   * codes never do: when they alone are left, a change that adds one is rejected.
    */
   readonly maxCredentials?: number | undefined;
 }
@@ -41,8 +42,7 @@ export class MemoryCredentialStore implements CredentialStore {
   readonly #byId = new Map<string, StoredCredential>();
   readonly #idByName = new Map<string, string>();
   readonly #byOwner = new Map<string, Map<string, StoredCredential>>();
-  /** Those that end by themselves, the first to end first. */
-  readonly #ending = new SortedList<StoredCredential>(firstToEnd);
+  readonly #ending = new EndingEntries<StoredCredential>();
   readonly #clock: Clock;
   readonly #maxCredentials: number;
 
@@ -104,9 +104,9 @@ export class MemoryCredentialStore implements CredentialStore {
   async deleteExpired(now: number): Promise<number> {
     integer(now);
     for (let deleted = 0; ;) {
-      const [first] = this.#ending.page(undefined, 1);
-      if (first === undefined || !hasEnded(first, now)) return deleted;
-      this.#drop(first);
+      const ended = this.#ending.ended(now);
+      if (ended === undefined) return deleted;
+      this.#drop(ended);
       deleted += 1;
       if (deleted % CLEANED_PER_TURN === 0) await yieldToOthers();
     }
@@ -146,16 +146,13 @@ export class MemoryCredentialStore implements CredentialStore {
     if (after.size > CREDENTIALS_OF_ONE)
       throw new StoreFullError("share", `A person has at most ${CREDENTIALS_OF_ONE} credentials.`);
     const excess = this.#byId.size - own.size + after.size - this.#maxCredentials;
-    if (excess <= 0) return;
-    const ended = this.#ending
-      .page(undefined, excess + own.size)
-      .filter((one) => hasEnded(one, now) && !own.has(one.id));
-    if (ended.length < excess)
+    const ownEnding = [...own.values()].filter(({ expiresAt }) => expiresAt !== null).length;
+    if (excess > this.#ending.size - ownEnding)
       throw new StoreFullError(
         "store",
         `The memory store is full: it has ${this.#maxCredentials} credentials. To store more, set database.`,
       );
-    for (const one of ended.slice(0, excess)) this.#drop(one);
+    for (let leaving = 0; leaving < excess; leaving += 1) this.#drop(this.#ending.next(now, own));
   }
 
   #replace(found: StoredCredential, members: Partial<StoredCredential>): StoredCredential {
@@ -171,24 +168,21 @@ export class MemoryCredentialStore implements CredentialStore {
     const own = this.#byOwner.get(one.ownerId);
     if (own === undefined) this.#byOwner.set(one.ownerId, new Map([[one.id, one]]));
     else own.set(one.id, one);
-    if (one.expiresAt !== null) this.#ending.add(one);
+    this.#ending.add(one);
   }
 
-  #drop(one: StoredCredential): void {
+  #drop(one: StoredCredential | undefined): void {
+    if (one === undefined) return;
     this.#byId.delete(one.id);
     this.#idByName.delete(nameOf(one.kind, one.name));
     const own = this.#byOwner.get(one.ownerId);
     own?.delete(one.id);
     if (own?.size === 0) this.#byOwner.delete(one.ownerId);
-    if (one.expiresAt !== null) this.#ending.remove(one);
+    this.#ending.remove(one);
   }
 }
 
 /** No kind contains a blank. */
 function nameOf(kind: string, name: string): string {
   return `${kind} ${name}`;
-}
-
-function firstToEnd(one: StoredCredential, other: StoredCredential): number {
-  return (one.expiresAt ?? Infinity) - (other.expiresAt ?? Infinity) || (one.id < other.id ? -1 : +(one.id > other.id));
 }

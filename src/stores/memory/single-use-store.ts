@@ -3,18 +3,21 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreError } from "../../core/portcullis-error.js";
 import type { SingleUseRecord, SingleUseStore, WriteCall } from "../contracts.js";
 import { copySingleUse, hasEnded, SINGLE_USE_OF_ONE } from "../credential-records.js";
-import { StoreFullError } from "../health/store-full.js";
 import { commitAtOnce } from "../health/write-call.js";
 import { integer } from "../records.js";
-import { SortedList } from "./sorted-list.js";
+import { EndingEntries, firstToEnd } from "./ending-entries.js";
 
 const MAX_RECORDS = 100_000;
 /** Records removed in one turn of a clean-up: about a millisecond of work. */
 const CLEANED_PER_TURN = 2000;
+const NONE: ReadonlyMap<string, unknown> = new Map();
 
 export interface MemorySingleUseStoreSettings {
   readonly clock?: Clock | undefined;
-  /** Most records stored (default 100 000). When there is no room, an expired one is removed; then `put` is rejected. */
+  /**
+   * Most records stored (default 100 000). When there is no room, an expired one gives way, then the first to end of the kind
+   * of which there are most.
+   */
   readonly maxRecords?: number | undefined;
 }
 
@@ -27,8 +30,7 @@ export class MemorySingleUseStore implements SingleUseStore {
   readonly #records = new Map<string, SingleUseRecord>();
   /** Of each person and kind, at most ten. */
   readonly #groups = new Map<string, Set<SingleUseRecord>>();
-  /** The first to end first. */
-  readonly #ending = new SortedList<SingleUseRecord>(firstToEnd);
+  readonly #ending = new EndingEntries<SingleUseRecord>();
   readonly #clock: Clock;
   readonly #maxRecords: number;
 
@@ -50,7 +52,7 @@ export class MemorySingleUseStore implements SingleUseStore {
     commitAtOnce(call, () => {
       const group = this.#groups.get(groupOf(copy)) ?? new Set();
       if (group.size >= SINGLE_USE_OF_ONE) this.#drop([...group].sort(firstToEnd)[0]);
-      else this.#makeRoom();
+      else if (this.#records.size >= this.#maxRecords) this.#drop(this.#ending.next(this.#clock.now(), NONE));
       this.#groups.set(groupOf(copy), group.add(copy));
       this.#records.set(copy.id, copy);
       this.#ending.add(copy);
@@ -70,9 +72,9 @@ export class MemorySingleUseStore implements SingleUseStore {
   async deleteExpired(now: number): Promise<number> {
     integer(now);
     for (let deleted = 0; ;) {
-      const [first] = this.#ending.page(undefined, 1);
-      if (first === undefined || !hasEnded(first, now)) return deleted;
-      this.#drop(first);
+      const ended = this.#ending.ended(now);
+      if (ended === undefined) return deleted;
+      this.#drop(ended);
       deleted += 1;
       if (deleted % CLEANED_PER_TURN === 0) await yieldToOthers();
     }
@@ -83,18 +85,6 @@ export class MemorySingleUseStore implements SingleUseStore {
   #find(kind: string, id: string, now: number): SingleUseRecord | undefined {
     const found = this.#records.get(id);
     return found === undefined || found.kind !== kind || hasEnded(found, now) ? undefined : found;
-  }
-
-  /** @throws StoreFullError when every record is in force */
-  #makeRoom(): void {
-    if (this.#records.size < this.#maxRecords) return;
-    const [first] = this.#ending.page(undefined, 1);
-    if (first === undefined || !hasEnded(first, this.#clock.now()))
-      throw new StoreFullError(
-        "store",
-        `The memory store is full: it has ${this.#maxRecords} single-use records. To store more, set redis or database.`,
-      );
-    this.#drop(first);
   }
 
   #drop(record: SingleUseRecord | undefined): void {
@@ -110,8 +100,4 @@ export class MemorySingleUseStore implements SingleUseStore {
 /** No kind contains a blank. */
 function groupOf({ kind, ownerId }: SingleUseRecord): string {
   return `${kind} ${ownerId}`;
-}
-
-function firstToEnd(one: SingleUseRecord, other: SingleUseRecord): number {
-  return one.expiresAt - other.expiresAt || (one.id < other.id ? -1 : +(one.id > other.id));
 }

@@ -8,13 +8,19 @@ const CHUNK = 64;
 export class SortedList<T> {
   readonly #compare: (a: T, b: T) => number;
   readonly #chunks: T[][] = [];
+  #size = 0;
 
   /** @param compare negative when `a` comes first, as `Array.prototype.sort` takes it */
   constructor(compare: (a: T, b: T) => number) {
     this.#compare = compare;
   }
 
+  get size(): number {
+    return this.#size;
+  }
+
   add(item: T): void {
+    this.#size += 1;
     const at = Math.min(this.#chunkOf(item), this.#chunks.length - 1);
     const chunk = this.#chunks[at];
     if (chunk === undefined) {
@@ -34,6 +40,7 @@ export class SortedList<T> {
     const found = chunk[index];
     if (found === undefined || this.#compare(found, item) !== 0) return;
     chunk.splice(index, 1);
+    this.#size -= 1;
     if (chunk.length === 0) this.#chunks.splice(at, 1);
   }
 

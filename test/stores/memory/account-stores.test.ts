@@ -28,10 +28,10 @@ async function steps(work: () => Promise<unknown>): Promise<number> {
 }
 
 describe("credentials in memory", () => {
-  const owned = (id: string, ownerId: string, expiresAt: number | null = null) =>
-    sampleCredential({ id, ownerId, expiresAt });
+  const owned = (id: string, ownerId: string, expiresAt: number | null = null, kind = "totp") =>
+    sampleCredential({ id, ownerId, expiresAt, kind });
 
-  test("a full store rejects what adds one and stays as it is; changes that add none go on", async () => {
+  test("a store full of what never ends rejects what adds one and stays as it is; changes that add none go on", async () => {
     const store = new MemoryCredentialStore({ maxCredentials: 2 });
     await store.change("a", { insert: [owned("a", "a")] });
     await store.change("b", { insert: [owned("b", "b")] });
@@ -45,7 +45,7 @@ describe("credentials in memory", () => {
     expect(store.size).toBe(2);
   });
 
-  test("expired ones of anyone give way in a full store, the first to end first, and none in force", async () => {
+  test("in a full store expired ones give way, then those that end, the first to end first, and none that never ends", async () => {
     const clock = new ManualClock();
     const store = new MemoryCredentialStore({ maxCredentials: 4, clock });
     const at = clock.now();
@@ -56,17 +56,53 @@ describe("credentials in memory", () => {
       ["next", at + 5000],
     ] as const)
       await store.change(id, { insert: [owned(id, id, ends)] });
-    await expect(store.change("x", { insert: [owned("x", "x")] })).rejects.toMatchObject(FULL);
+    const left = async () =>
+      (await Promise.all(["early", "late", "next", "never"].map((id) => store.listOf(id)))).flat().map(({ id }) => id);
     clock.advance(1000);
     await store.change("x", { insert: [owned("x", "x")] });
-    expect(await store.listOf("early")).toEqual([]);
-    expect(await store.listOf("late")).toHaveLength(1);
-    await expect(store.change("y", { insert: [owned("y1", "y"), owned("y2", "y")] })).rejects.toMatchObject(FULL);
-    expect(await store.listOf("late")).toHaveLength(1);
-    await store.change("y", { insert: [owned("y1", "y")] });
-    await expect(store.change("z", { insert: [owned("z", "z")] })).rejects.toMatchObject(FULL);
-    expect(await store.listOf("never")).toHaveLength(1);
-    expect(await store.listOf("next")).toHaveLength(1);
+    expect(await left()).toEqual(["late", "next", "never"]);
+    await store.change("y", { insert: [owned("y", "y")] });
+    expect(await left()).toEqual(["next", "never"]);
+    const two = { insert: [owned("z1", "z"), owned("z2", "z")] };
+    await expect(store.change("z", two)).rejects.toMatchObject(FULL);
+    expect(await left()).toEqual(["next", "never"]);
+    await store.change("z", { insert: [owned("z", "z")] });
+    expect(await left()).toEqual(["never"]);
+    await expect(store.change("w", { insert: [owned("w", "w", at + 9000)] })).rejects.toMatchObject(FULL);
+  });
+
+  test("in a full store the kind of which there are most gives way, and no other", async () => {
+    const clock = new ManualClock();
+    const store = new MemoryCredentialStore({ maxCredentials: 6, clock });
+    const at = clock.now();
+    const add = (id: string, kind: string, expiresAt: number | null) =>
+      store.change(id, { insert: [owned(id, id, expiresAt, kind)] });
+    await add("ada", "totp", null);
+    await add("link", "password-reset", at + 10);
+    for (let n = 0; n < 20; n += 1) await add(`stranger-${n}`, "registration", at + 1000 + n);
+    expect(store.size).toBe(6);
+    // Links that end before the registrations take their places, until there are as many.
+    for (let n = 0; n < 5; n += 1) await add(`link-${n}`, "password-reset", at + 20 + n);
+    const found = async (kind: string, id: string) => (await store.find(kind, `name of ${id}`)) !== undefined;
+    expect(await found("totp", "ada")).toBe(true);
+    const registrations = await Promise.all([18, 19].map((n) => found("registration", `stranger-${n}`)));
+    expect(registrations).toEqual([true, true]);
+    const links = await Promise.all(["link", "link-2", "link-3", "link-4"].map((id) => found("password-reset", id)));
+    expect(links).toEqual([false, true, true, true]);
+    expect(store.size).toBe(6);
+  });
+
+  test("in a full store nothing of the person who is changed gives way", async () => {
+    const store = new MemoryCredentialStore({ maxCredentials: 3, clock: new ManualClock() });
+    const ends = Number.MAX_SAFE_INTEGER;
+    await store.change("a", { insert: [owned("a", "a", ends - 2), owned("a2", "a", ends - 1)] });
+    await store.change("b", { insert: [owned("b", "b", ends)] });
+    const update = [{ id: "a", version: 3, failures: 0 }];
+    expect(await store.change("a", { update, insert: [owned("a3", "a", ends)] })).toBe(true);
+    expect((await store.listOf("a")).map(({ id }) => id).sort()).toEqual(["a", "a2", "a3"]);
+    expect([await store.listOf("b"), store.size]).toEqual([[], 3]);
+    await expect(store.change("a", { insert: [owned("a4", "a", ends)] })).rejects.toMatchObject(FULL);
+    expect(store.size).toBe(3);
   });
 
   test("what is removed or replaced leaves nothing behind", async () => {
@@ -108,21 +144,33 @@ describe("credentials in memory", () => {
 });
 
 describe("single-use records in memory", () => {
-  test("a full store rejects; an expired record, or the person's own first to end, gives way", async () => {
+  test("in a full store the kind of which there are most gives way, and no other", async () => {
+    const store = new MemorySingleUseStore({ maxRecords: 4, clock: new ManualClock() });
+    const of = (name: string, kind: string) => sampleRecord(name, { kind, ownerId: name });
+    await store.put(of("ada", "log-in"));
+    for (let n = 0; n < 9; n += 1) await store.put(of(`c${n}`, "challenge"));
+    await store.put(of("bob", "log-in"));
+    const held = await Promise.all(["ada", "bob"].map((name) => store.get("log-in", recordId(name), 1)));
+    expect(held.map((one) => one?.ownerId)).toEqual(["ada", "bob"]);
+    expect(store.size).toBe(4);
+  });
+
+  test("in a full store an expired record, the person's own first to end, or the first to end of all gives way", async () => {
     const clock = new ManualClock();
     const store = new MemorySingleUseStore({ maxRecords: 11, clock });
     const at = clock.now();
     const of = (name: string, ownerId: string, expiresAt: number) => sampleRecord(name, { ownerId, expiresAt });
     for (let n = 0; n < 10; n += 1) await store.put(of(`a${n}`, "ada", at + 5000 + n));
     await store.put(of("b", "bob", at + 1000));
-    await expect(store.put(of("c", "carol", at + 5000))).rejects.toMatchObject(FULL);
     await store.put(of("a10", "ada", at + 6000));
     expect(await store.get("log-in", recordId("a0"), at)).toBeUndefined();
     expect(await store.get("log-in", recordId("b"), at)).toBeDefined();
     clock.advance(1000);
     await store.put(of("c", "carol", at + 5000));
     expect(store.size).toBe(11);
-    await expect(store.put(of("d", "dan", at + 5000))).rejects.toMatchObject(FULL);
+    await store.put(of("d", "dan", at + 5000));
+    expect(await store.get("log-in", recordId("d"), at)).toBeDefined();
+    expect(store.size).toBe(11);
     expect(await store.deleteExpired(Number.MAX_SAFE_INTEGER)).toBe(11);
     expect(store.size).toBe(0);
     await store.put(of("a0", "ada", at));
