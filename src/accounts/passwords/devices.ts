@@ -39,25 +39,26 @@ export class TrustedDevices {
   }
 
   /**
-   * The account whose log-ins a request is counted with: a hash of the name, and of its own for a device on which the person
-   * of this name, or of this verified address, has logged in, so that what strangers use up is not the owner's. Nothing is
-   * read for it.
+   * The account whose log-ins a request is counted with: a hash of the name; for a device on which the person of this name, or
+   * of this verified address, has logged in, the device, whichever of them it sends. So what strangers use up is not the
+   * owner's. Nothing is read for it.
    */
   accountOf(req: Request, login: string): string {
     const account = accountHash(login);
     const { id, forAccount } = this.#cookieOf(req);
     const binding = accountBinding(id, account);
-    return forAccount.some((mac) => this.#isSigned(mac, binding)) ? `${account} ${id}` : account;
+    return forAccount.some((mac) => this.#isSigned(mac, binding)) ? `device ${id}` : account;
   }
 
   /**
-   * Ends the run of failed log-ins with a person's name, on this device and on unknown ones: nobody has tried the password
+   * Ends the run of failed log-ins with a person's names, on this device and on unknown ones: nobody has tried the password
    * that they have now. What the store does not answer is left, and ends by itself.
    *
    * @param req `undefined` for the app's own code
    */
-  async forgetFailures({ login }: Person, req?: Request): Promise<void> {
-    const accounts = new Set([accountHash(login), ...(req === undefined ? [] : [this.accountOf(req, login)])]);
+  async forgetFailures(person: Person, req?: Request): Promise<void> {
+    const own = req === undefined ? [] : [this.accountOf(req, person.login)];
+    const accounts = new Set([...namesOf(person).map(accountHash), ...own]);
     const counters = this.#context.host.loginCounters();
     await Promise.all([...accounts].map((account) => counters.forget(account, req)));
   }
@@ -98,7 +99,7 @@ export class TrustedDevices {
    */
   async #remember(req: Request, res: Response, person: Person, time: StoreTime): Promise<void> {
     const { credentials, host } = this.#context;
-    const { id: personId, login, email, emailVerified } = person;
+    const { id: personId } = person;
     const own = await credentials.read((store) => store.listOf(personId), personId, time);
     const password = own.find(({ kind }) => kind === "password");
     if (password === undefined) return;
@@ -116,9 +117,10 @@ export class TrustedDevices {
       if (!isKept) return;
     }
     const { name } = device;
-    // An address that nobody has verified may be somebody else's, whose log-ins would be counted apart then.
-    const names = [login, emailVerified ? (email ?? login) : login];
-    const bindings = [...names.map((one) => accountBinding(name, accountHash(one))), passwordBinding(name, password)];
+    const bindings = [
+      ...namesOf(person).map((one) => accountBinding(name, accountHash(one))),
+      passwordBinding(name, password),
+    ];
     const macs = bindings.map((one) => macOf(this.#keys[0] as KeyObject, one).toString("base64url"));
     res.append("Set-Cookie", `${this.#cookieName}=${[name, ...macs].join(".")}${this.#attributes}`);
   }
@@ -139,6 +141,11 @@ export class TrustedDevices {
       return expected.length === given.length && timingSafeEqual(expected, given);
     });
   }
+}
+
+/** Two names of a person. An address that nobody has verified may be somebody else's, whose log-ins are none of theirs. */
+function namesOf({ login, email, emailVerified }: Person): readonly [string, string] {
+  return [login, emailVerified ? (email ?? login) : login];
 }
 
 /** A new password has a new id, so that the devices of the old one are strangers. */

@@ -1,3 +1,4 @@
+import type { AccountUsers } from "portcullis/accounts";
 import { describe, expect, test } from "vitest";
 import { accountsApp, type AccountsApp, PASSWORD, person } from "../support/app.js";
 import { NEW_PASSWORD, resetToken } from "../support/links.js";
@@ -11,6 +12,15 @@ const LIMITS = {
     maxConsecutiveFailures: 10,
   },
 } as const;
+
+/** A table with one person, who is found by name and by address. */
+function byAddress(): AccountUsers {
+  const ada = { id: "id-ada", login: "ada", email: "ada@example.com", emailVerified: true };
+  return {
+    findByLogin: (login) => (login === ada.login || login === ada.email ? ada : undefined),
+    findById: (id) => (id === ada.id ? ada : undefined),
+  };
+}
 
 /** Strangers guess until the name is closed to unknown devices. */
 async function closed(...logins: readonly string[]): Promise<AccountsApp> {
@@ -38,6 +48,17 @@ describe("a name that guesses have closed to unknown devices", () => {
     const app = await closed("ada");
     await app.accounts.passwords.set("id-ada", NEW_PASSWORD);
     expect((await app.client("10.0.9.2").logIn("ada", NEW_PASSWORD)).status).toBe(200);
+  });
+
+  test("is open after a reset, when it is the verified address of the person", async () => {
+    const app = await accountsApp({ passwords: { maxConsecutiveFailures: 10 }, users: byAddress() }, LIMITS);
+    await app.accounts.passwords.set("id-ada", PASSWORD);
+    const logIn = (address: string, password: string) => app.client(address).logIn("ada@example.com", password);
+    for (let count = 0; count < 12; count++) await logIn(`10.0.0.${count}`, WRONG);
+    expect((await logIn("10.0.9.1", PASSWORD)).status).toBe(429);
+    const token = await resetToken(app);
+    expect((await app.client().post("/account/password/reset", { token, password: NEW_PASSWORD })).status).toBe(200);
+    expect((await logIn("10.0.9.2", NEW_PASSWORD)).status).toBe(200);
   });
 
   test("stays closed when a reset fails", async () => {

@@ -1,6 +1,6 @@
 import argon2 from "argon2";
 import bcrypt from "bcrypt";
-import type { Argon2 } from "portcullis/accounts";
+import type { AccountUser, Argon2 } from "portcullis/accounts";
 import { testSecret } from "portcullis/testing";
 import { describe, expect, test } from "vitest";
 import type { Answer } from "../../support/serve.js";
@@ -126,6 +126,38 @@ describe("a device that the person has logged in with", () => {
     expect(app.notices).toEqual([]);
     expect((await device.logIn()).status).toBe(401);
     expect((await app.client().logIn()).status).toBe(200);
+  });
+
+  test.each([
+    ["upper case", "ADA"],
+    ["white space around it", " ada "],
+    ["the verified address", "ada@example.com"],
+    ["the address in upper case", "ADA@EXAMPLE.COM"],
+    ["the same name", "ada"],
+  ])("has one count, whatever name it sends: %s", async (_spelling, other) => {
+    const users = new Map<string, AccountUser>();
+    const app = await accountsApp(
+      {
+        users: {
+          findByLogin: (login) => {
+            const name = login.trim().toLowerCase();
+            return [...users.values()].find((user) => user.login === name || user.email === name);
+          },
+          findById: (id) => users.get(id),
+        },
+      },
+      { loginLimits: { account: { limit: 6 }, accountAndAddress: { limit: 6 } } },
+    );
+    await person({ ...app, users }, "ada", { emailVerified: true });
+    await person({ ...app, users }, "bob");
+    const device = app.client("10.0.0.1");
+    expect((await device.logIn()).status).toBe(200);
+    for (const login of ["ada", other]) await guess(device, 3, login);
+    expect((await device.logIn("ada", WRONG)).status).toBe(429);
+    expect((await device.logIn(other, WRONG)).status).toBe(429);
+    // Another person at the same device, and this one elsewhere.
+    expect((await device.logIn("bob", WRONG)).status).toBe(401);
+    expect((await app.client("10.0.0.2").logIn()).status).toBe(200);
   });
 
   test("is known by a cookie for this host alone, that scripts cannot read, for 400 days", async () => {
