@@ -5,6 +5,7 @@ import type { Runtime } from "../../core/runtime.js";
 import { inspectHeader, type UnverifiedToken } from "../access/inspect-token.js";
 import { verifySignature } from "../access/verify-signature.js";
 import { type AccessTokenClaims, type ClaimsVerdict, isAccessTokenType } from "../decide.js";
+import { AUTHENTICATION_CLAIMS } from "../authentication.js";
 import { decideForeignClaims, type ForeignPolicy } from "./claims.js";
 import { credentialIdOf, identityOf } from "./identity.js";
 import type { MappingFailures } from "./mapping-failures.js";
@@ -70,8 +71,11 @@ export class FormerTokens {
   }
 }
 
-/** Claims by which this library names a family and orders tokens. In a former token they mean something else. */
-const OURS: ReadonlySet<string> = new Set(["fam", "iat_ms", "amr_times"]);
+/**
+ * Claims by which this library names a family, orders tokens, and says how and when a person was authenticated. In a former
+ * token they mean something else, or are the word of whoever has guessed its secret: it is never fresh, and proves no factor.
+ */
+const OURS: ReadonlySet<string> = new Set(["fam", "iat_ms", ...AUTHENTICATION_CLAIMS]);
 
 function withoutOurs(claims: AccessTokenClaims): AccessTokenClaims {
   if (!Object.keys(claims).some((name) => OURS.has(name))) return claims;

@@ -1,8 +1,9 @@
 import type { Request, Response } from "express";
-import type { Principal } from "portcullis";
+import jwt from "jsonwebtoken";
+import type { Principal, SecuritySettings } from "portcullis";
 import { describe, expect, test } from "vitest";
 import { isFresh } from "../../../src/accounts/step-up/decide.js";
-import { accountsApp, PASSWORD, person } from "../support/app.js";
+import { accountsApp, type Client, PASSWORD, person } from "../support/app.js";
 import { enrol } from "../support/authenticator.js";
 
 const NOW = 10_000_000;
@@ -76,6 +77,14 @@ describe("isFresh", () => {
 });
 
 describe("accounts.requireFresh", () => {
+  async function withPayment(security: SecuritySettings) {
+    const app = await accountsApp({}, security);
+    app.app.post("/pay", app.accounts.requireFresh(), (_: Request, res: Response) => void res.sendStatus(204));
+    await person(app);
+    const pay = (client: Client, headers: Record<string, string>) => client.post("/pay", undefined, headers);
+    return { app, pay };
+  }
+
   async function guarded() {
     const app = await accountsApp();
     const done = (_: Request, res: Response): void => void res.sendStatus(204);
@@ -167,6 +176,23 @@ describe("accounts.requireFresh", () => {
     expect((await program.post("/pay", undefined, again)).status).toBe(401);
     const reauthenticated = await program.post("/account/reauthenticate", { password: PASSWORD }, again);
     expect([reauthenticated.status, reauthenticated.text]).toEqual([401, expect.stringContaining("Log in again")]);
+  });
+
+  test("a token of a former app is never fresh, and proves no factor, whatever it says of its log-in", async () => {
+    const secret = "the-secret-of-another-app";
+    const { app, pay } = await withPayment({ jwt: { accept: { secret, until: "2100-01-01" } } });
+    const iat = Math.floor(app.clock.now() / 1000);
+    const claims = { sub: "id-ada", iat, exp: iat + 3600, auth_time: iat, amr: ["pwd", "otp"], amr_times: [iat, iat] };
+    const former = { authorization: `Bearer ${jwt.sign(claims, secret)}` };
+    const me = (await app.client().get("/me", former)).json();
+    expect(me).toMatchObject({ id: "id-ada", authenticatedAt: 0, methods: [{ method: "token", at: 0 }] });
+    const stale = await pay(app.client(), former);
+    expect([stale.status, stale.json()]).toEqual([401, expect.objectContaining({ code: "reauthentication-required" })]);
+    expect((await app.client().post("/account/totp", {}, former)).status).toBe(401);
+    const { accessToken } = (await app.client().logIn("ada", undefined, { deliver: "tokens" })).json() as {
+      accessToken: string;
+    };
+    expect((await pay(app.client(), { authorization: `Bearer ${accessToken}` })).status).toBe(204);
   });
 
   test("keys and impersonations are never fresh", async () => {
