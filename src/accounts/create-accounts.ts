@@ -1,15 +1,14 @@
 import type { Request, Router } from "express";
 import type { Middleware } from "../core/middleware.js";
-import { type ModuleHost, moduleHostOf } from "../module-host.js";
+import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { GENERATE_SECRET } from "../settings/secrets.js";
 import { checked } from "../settings/object.js";
 import { admission } from "./admit.js";
 import { AppFunctions } from "./app-functions.js";
-import { untrustedBaseUrl } from "./base-url.js";
 import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
+import { contradictionsWith } from "./contradictions.js";
 import type { AccountsDependencies } from "./dependencies.js";
 import { describeAccounts } from "./describe.js";
 import type { SecondFactor } from "./factors/factor.js";
@@ -28,7 +27,7 @@ import { createReset } from "./reset/reset.js";
 import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
 import { createSessions } from "./sessions/sessions.js";
-import { accountsSchema, type AccountsSettings, baseUrlSchema } from "./settings.js";
+import { accountsSchema, type AccountsSettings } from "./settings.js";
 import { createStepUp } from "./step-up/step-up.js";
 import type { FreshSettings } from "./step-up/guard.js";
 import { openAccountStores, warnOfLoss } from "./stores.js";
@@ -99,9 +98,9 @@ export function createAccounts(
   const host = moduleHostOf("createAccounts", security);
   const { runtime } = host;
   const result = checked(accountsSchema, () => settings, []);
-  const missing = [...missingParts(host.settings), ...untrustedHost(host.settings, settings)];
-  if ("issues" in result) throw settingsError([...result.issues, ...missing], result.cause);
-  if (missing.length > 0) throw settingsError(missing);
+  const contradictions = contradictionsWith(host.settings, settings);
+  if ("issues" in result) throw settingsError([...result.issues, ...contradictions], result.cause);
+  if (contradictions.length > 0) throw settingsError(contradictions);
   const parsed = result.data;
 
   const stores = openAccountStores(host, parsed);
@@ -171,39 +170,4 @@ export function createAccounts(
 
 function settingsError(issues: readonly SettingsIssue[], cause?: unknown): SettingsError {
   return new SettingsError(issues, { call: "createAccounts()", ...(cause === undefined ? {} : { cause }) });
-}
-
-/** A host that the app refuses is reported beside whatever else is wrong. */
-function untrustedHost(app: ModuleHost["settings"], settings: AccountsSettings): SettingsIssue[] {
-  const baseUrl = checked(baseUrlSchema, () => settings.baseUrl, []);
-  const issue = "data" in baseUrl ? untrustedBaseUrl(app, baseUrl.data) : undefined;
-  return issue === undefined ? [] : [issue];
-}
-
-/** What accounts need of the settings of the app. */
-function missingParts({
-  session,
-  jwt,
-  secretKey,
-}: {
-  session: unknown;
-  jwt: unknown;
-  secretKey?: unknown;
-}): SettingsIssue[] {
-  const issues: SettingsIssue[] = [];
-  if (secretKey === undefined)
-    issues.push({
-      code: "missing-setting",
-      path: "secretKey",
-      message: "Accounts encrypt and sign with keys derived from secretKey of applySecurity, which is not set.",
-      remedy: `Set secretKey. ${GENERATE_SECRET}`,
-    });
-  if (session === false && jwt === false)
-    issues.push({
-      code: "contradiction",
-      path: "session",
-      message: "People log in, but neither sessions nor tokens are on.",
-      remedy: "Turn one on: applySecurity(app, { session: {} }).",
-    });
-  return issues;
 }

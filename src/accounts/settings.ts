@@ -41,7 +41,7 @@ function functionSchema<T>(example: string): z.ZodType<T, T> {
 }
 
 /** An origin: https, or http for the local machine. */
-export const baseUrlSchema = z.string().superRefine((text, context) => {
+const baseUrlSchema = z.string().superRefine((text, context) => {
   const origin = parseOrigin(text);
   const isRight =
     origin !== undefined && (origin.scheme === "https" || (origin.scheme === "http" && isLoopbackHost(origin.host)));
@@ -187,7 +187,7 @@ const pagesSchema = settingsObject({
 export const accountsSchema = settingsObject({
   /** The origin of the app as its users see it; every link is built from it, never from Host. Required. */
   baseUrl: baseUrlSchema,
-  /** Where `routes()` is mounted. Default: `"/account"`. */
+  /** Where `routes()` is mounted: not outside `session.path`. Default: `"/account"`. */
   mountPath: mountPathSchema.default("/account"),
   /** The app's own table of users: `{ findByLogin, findById, create? }`. Required. */
   users: usersSchema,
@@ -213,7 +213,7 @@ export const accountsSchema = settingsObject({
   ).optional(),
   /** How long a proof of identity is fresh enough to change a password or a factor, in seconds: 60 to 3600. Default: `300`. */
   freshSeconds: durationSchema("seconds", 60, 3600).default(300),
-  /** How long a log-in with `remember` lasts without use, in seconds. Default: `2592000` (30 days). */
+  /** How long a log-in with `remember` lasts without use, in seconds: at least `session.maxAge`. Default: `2592000` (30 days). */
   rememberSeconds: durationSchema("seconds", 60, 34_560_000).default(2_592_000),
   /**
    * What ends when a password is reset or a factor is taken away: sessions and token families always; with

@@ -124,6 +124,51 @@ describe("createAccounts", () => {
     expect(issuesOf({ baseUrl }, { trustedHosts: trustedHosts as SecuritySettings["trustedHosts"] })).toEqual([]);
   });
 
+  test.each([
+    ["/app", undefined],
+    ["/app", "/application/account"],
+    ["/app", "/App/account"],
+    ["/account/me", "/account"],
+  ])("refuses session.path %s with mountPath %s: the cookie would not reach the routes", (path, mountPath) => {
+    const given = mountPath === undefined ? {} : { mountPath };
+    const [issue, ...others] = issuesOf(given, { session: { path } });
+    expect(issue).toMatchObject({ code: "contradiction", path: "mountPath" });
+    expect(issue?.remedy).toContain(`mountPath: "${path}`);
+    expect(others).toEqual([]);
+    const wrong = issuesOf({ ...given, freshSeconds: 1 }, { session: { path } });
+    expect(wrong.map((one) => one.path).sort()).toEqual(["freshSeconds", "mountPath"]);
+  });
+
+  test.each([
+    ["/", undefined],
+    ["/account", undefined],
+    ["/app", "/app"],
+    ["/app", "/app/account"],
+    ["/app", "/app/"],
+  ])("takes session.path %s with mountPath %s", (path, mountPath) => {
+    expect(issuesOf(mountPath === undefined ? {} : { mountPath }, { session: { path } })).toEqual([]);
+  });
+
+  test.each([
+    [{ rememberSeconds: 3599 }, {}, 3600],
+    [{ rememberSeconds: 86_400 }, { maxAge: 86_401 }, 86_401],
+    [{}, { maxAge: 2_592_001 }, 2_592_001],
+  ])("refuses %j with session %j: a log-in that is remembered would end sooner", (accounts, session, least) => {
+    const [issue, ...others] = issuesOf(accounts, { session });
+    expect(issue).toMatchObject({ code: "contradiction", path: "rememberSeconds" });
+    expect(issue?.remedy).toContain(`rememberSeconds: ${least}`);
+    expect(others).toEqual([]);
+  });
+
+  test.each([
+    [{ rememberSeconds: 3600 }, {}],
+    [{ rememberSeconds: 86_401 }, { maxAge: 86_401 }],
+    [{}, { maxAge: 2_592_000 }],
+    [{ rememberSeconds: 60 }, false],
+  ] as const)("takes %j with session %j", (accounts, session) => {
+    expect(issuesOf(accounts, session === false ? { session, csrf: false, jwt: {} } : { session })).toEqual([]);
+  });
+
   test("takes http for this machine alone, also without debug", () => {
     const hosts = ["app.example.com", "localhost"];
     const unsafe = issuesOf({ baseUrl: "http://app.example.com" }, { debug: false, trustedHosts: hosts });
