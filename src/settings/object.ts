@@ -195,7 +195,10 @@ function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[], mea
   const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
   const mistyped = issue.code === "invalid_type" || issue.code === "invalid_union";
   const code: SettingsCode = missing ? "missing-setting" : mistyped ? "wrong-type" : "wrong-value";
-  return [{ code, path: pathText(path), ...shapeProblem(issue) }];
+  const problem = shapeProblem(issue);
+  // What contains it is the argument of the call, and cannot be removed.
+  const remedy = missing && path.length === 1 ? "Set it: it has no default." : problem.remedy;
+  return [{ code, path: pathText(path), message: problem.message, remedy }];
 }
 
 /** `["cors", "origins", 0]` → `cors.origins[0]`. */

@@ -169,6 +169,20 @@ describe("createAccounts", () => {
     expect(issuesOf(accounts, session === false ? { session, csrf: false, jwt: {} } : { session })).toEqual([]);
   });
 
+  test.each([
+    ["baseUrl", "users"],
+    ["users", "baseUrl"],
+  ] as const)("says of a missing %s to set it: the object around it is required", (name, other) => {
+    const without = { [other]: ACCOUNTS[other] } as unknown as AccountsSettings;
+    const remedies: string[] = [];
+    try {
+      createAccounts(secured(), without);
+    } catch (error) {
+      remedies.push(...(error as SettingsError).issues.map(({ path, remedy }) => `${path}: ${remedy}`));
+    }
+    expect(remedies).toEqual([`${name}: Set it: it has no default.`]);
+  });
+
   test("takes http for this machine alone, also without debug", () => {
     const hosts = ["app.example.com", "localhost"];
     const unsafe = issuesOf({ baseUrl: "http://app.example.com" }, { debug: false, trustedHosts: hosts });

@@ -90,9 +90,7 @@ describe("corsSchema", () => {
   });
 
   it("requires origins", () => {
-    const missing = [
-      "missing-setting origins: This setting is required. → Set it, or remove the object that contains it.",
-    ];
+    const missing = ["missing-setting origins: This setting is required. → Set it: it has no default."];
     expect(issues(undefined)).toEqual(missing);
     expect(issues({})).toEqual(missing);
     expect(issues({ origins: undefined })).toEqual(missing);
