@@ -44,18 +44,32 @@ const NO_CONTROLS = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\p{Surrogate}]{1,2
 /** Ids of API keys; handles of sessions and ids of families. The `jti` of an access token is longer. */
 const CREDENTIAL_ID = /^(?:[0-9A-Za-z]{12}|[\w-]{22})$/;
 
-export function createRevokeAll({ session, jwt, apiKeys }: Parts, runtime: Runtime): RevokeAll {
-  return async function revokeAll(given, options = {}) {
+/**
+ * What `revokeAll` does, which a part of the library may have to do more than once for one cause.
+ *
+ * @param isAgain the first time has announced it
+ */
+export type CutOff = (id: string | number, options: RevokeAllInput, isAgain: boolean) => Promise<RevokedCredentials>;
+
+export function createRevokeAll(parts: Parts, runtime: Runtime): RevokeAll {
+  const cutOff = createCutOff(parts, runtime);
+  return async function revokeAll(id, options = {}) {
+    return cutOff(id, options, false);
+  };
+}
+
+export function createCutOff({ session, jwt, apiKeys }: Parts, runtime: Runtime): CutOff {
+  return async function cutOff(given, options, isAgain) {
     const id = idText(given);
     if (!isPrincipalId(id)) throw new InvalidInputError(`revokeAll: id must be ${ID_FORM}.`);
     const reason = reasonOf(options.reason);
     const keep = keptId(options.keep);
 
     /** Writes all marks, even when one of them fails. Returns the numbers of keys and families, where they are known. */
-    async function mark(isAgain: boolean): Promise<Pick<RevokedCredentials, "apiKeys" | "tokenFamilies">> {
+    async function mark(isSilent: boolean): Promise<Pick<RevokedCredentials, "apiKeys" | "tokenFamilies">> {
       const [keys, families, sessions] = await Promise.allSettled([
-        apiKeys?.endAllOf({ ownerId: id as string, reason, keep, isAgain }),
-        jwt?.endAllOf(id as string, keep, isAgain),
+        apiKeys?.endAllOf({ ownerId: id as string, reason, keep, isAgain: isSilent }),
+        jwt?.endAllOf(id as string, keep, isSilent),
         session?.cutOff(id as string, keep),
       ]);
       if (keys.status === "rejected") throw unavailable(keys.reason);
@@ -67,11 +81,12 @@ export function createRevokeAll({ session, jwt, apiKeys }: Parts, runtime: Runti
       };
     }
 
-    const counted = await mark(false);
+    const counted = await mark(isAgain);
     // Once more: a credential that was still in force may have made one of another kind meanwhile.
     await mark(true);
     const sessions = await session?.endStored(id, keep);
-    runtime.events.emit("authn_token_revoked", () => ({ source: "security", reason: "revoke-all", subject: id }));
+    if (!isAgain)
+      runtime.events.emit("authn_token_revoked", () => ({ source: "security", reason: "revoke-all", subject: id }));
     return { ...(sessions === undefined ? {} : { sessions }), ...counted };
   };
 }

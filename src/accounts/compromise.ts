@@ -1,6 +1,6 @@
 import type { Principal } from "../core/principal.js";
 import type { ModuleHost } from "../module-host.js";
-import { createRevokeAll, type RevokeAll } from "../revoke-all.js";
+import { createCutOff, type CutOff } from "../revoke-all.js";
 import type { ResolvedAccountsSettings } from "./settings.js";
 
 /** An API key that still works after a change of the account. */
@@ -9,13 +9,28 @@ export interface LivingKey {
   readonly name: string;
 }
 
-/** What ends, and why. */
-interface Ending {
-  /** The credential that made the change. */
-  readonly keep?: Principal | undefined;
+/** What changed, and what ends besides sessions and tokens. */
+interface Cause {
   readonly reason: string;
   /** Whether the person's API keys end too, whatever the settings say. */
   readonly revokeKeys?: boolean;
+}
+
+/** The end of what a person has been logged in with, for one change. It is announced once, however often it is made. */
+export interface Ending {
+  /**
+   * Ends every session and token family of the person, and their API keys when the settings or the cause say so.
+   *
+   * @param keep the credential that made the change
+   * @returns the keys that live on, for a notice
+   * @throws StoreUnavailableError (rejects); what was accepted holds, and the process repeats the rest
+   */
+  end(keep?: Principal): Promise<readonly LivingKey[]>;
+  /**
+   * For a change whose caller was told that it failed: when it was made all the same, or nobody knows, what it was to end
+   * ends. The write of the change calls it with its late answer.
+   */
+  readonly endIfLate: (late: boolean | undefined) => void;
 }
 
 /** Most keys that a notice lists. */
@@ -25,45 +40,40 @@ const LISTED_KEYS = 100;
 export class Compromise {
   readonly #host: ModuleHost;
   readonly #endsKeys: boolean;
-  readonly #endEverything: RevokeAll;
-  readonly #endAllButKeys: RevokeAll;
+  readonly #endEverything: CutOff;
+  readonly #endAllButKeys: CutOff;
 
   constructor(host: ModuleHost, { onCompromise }: ResolvedAccountsSettings) {
     this.#host = host;
     this.#endsKeys = onCompromise === "everything";
     const { session, jwt, apiKeys, runtime } = host;
-    this.#endEverything = createRevokeAll({ session, jwt, apiKeys }, runtime);
-    this.#endAllButKeys = createRevokeAll({ session, jwt, apiKeys: undefined }, runtime);
+    this.#endEverything = createCutOff({ session, jwt, apiKeys }, runtime);
+    this.#endAllButKeys = createCutOff({ session, jwt, apiKeys: undefined }, runtime);
   }
 
-  /**
-   * Ends every session and token family of a person, and their API keys when the settings or the caller say so.
-   *
-   * @returns the keys that live on, for a notice
-   * @throws StoreUnavailableError (rejects); what was accepted holds, and the process repeats the rest
-   */
-  async end(personId: string, { keep, reason, revokeKeys = false }: Ending): Promise<readonly LivingKey[]> {
-    const { apiKeys, runtime } = this.#host;
+  /** The same one before a change and after it: for a log-in in between. */
+  of(personId: string, { reason, revokeKeys = false }: Cause): Ending {
     const endsKeys = revokeKeys || this.#endsKeys;
-    const revokeAll = endsKeys ? this.#endEverything : this.#endAllButKeys;
-    await revokeAll(personId, { reason, ...(keep === undefined ? {} : { keep }) });
-    if (endsKeys || apiKeys === undefined) return [];
+    const cutOff = endsKeys ? this.#endEverything : this.#endAllButKeys;
+    let isAnnounced = false;
+    const end = async (keep?: Principal): Promise<readonly LivingKey[]> => {
+      await cutOff(personId, { reason, ...(keep === undefined ? {} : { keep }) }, isAnnounced);
+      isAnnounced = true;
+      return endsKeys ? [] : this.#keysOf(personId);
+    };
+    const endIfLate = (late: boolean | undefined): void => {
+      if (late !== false) end().catch(() => undefined);
+    };
+    return { end, endIfLate };
+  }
+
+  async #keysOf(personId: string): Promise<readonly LivingKey[]> {
+    const { apiKeys, runtime } = this.#host;
+    if (apiKeys === undefined) return [];
     const now = runtime.clock.now();
     const keys = await apiKeys.list(personId, { limit: LISTED_KEYS }).catch(() => []);
     return keys
       .filter(({ revokedAt, expiresAt }) => revokedAt === null && (expiresAt === null || expiresAt > now))
       .map(({ id, name }) => ({ id, name }));
-  }
-
-  /**
-   * For a change whose caller was told that it failed: when it was made all the same, or nobody knows, what it was to end
-   * ends.
-   *
-   * @returns what the write of the change calls with its late answer
-   */
-  endIfLate(personId: string, ending: Ending): (late: boolean | undefined) => void {
-    return (late) => {
-      if (late !== false) this.end(personId, ending).catch(() => undefined);
-    };
   }
 }

@@ -3,7 +3,7 @@ import type { Request } from "express";
 import { SessionEndedError } from "../../session/errors.js";
 import type { Principal } from "../../core/principal.js";
 import type { AccountsContext } from "../context.js";
-import type { LivingKey } from "../compromise.js";
+import type { Ending, LivingKey } from "../compromise.js";
 import { isStoreFailure } from "../store-failure.js";
 import type { AccountNotice, Person } from "../types.js";
 
@@ -15,6 +15,8 @@ interface FactorChange {
   readonly reason: string;
   /** The request that made it; the app's own code has none. */
   readonly req?: Request | undefined;
+  /** What ends by it. */
+  readonly ending: Ending;
   /** The credential that made it, which stays in force. */
   readonly keep?: Principal | undefined;
 }
@@ -25,14 +27,14 @@ interface FactorChange {
  * @throws StoreUnavailableError (rejects); the change is made, and what was accepted holds
  */
 export async function factorsChanged(
-  { host, notices, compromise }: AccountsContext,
-  { person, kind, reason, req, keep }: FactorChange,
+  { host, notices }: AccountsContext,
+  { person, kind, reason, req, ending, keep }: FactorChange,
 ): Promise<void> {
   const facts = { source: "accounts", reason, ...(req === undefined ? {} : requestContext(req)), subject: person.id };
   host.runtime.events.emit("user_updated", () => facts);
   let apiKeys: readonly LivingKey[] = [];
   try {
-    apiKeys = await compromise.end(person.id, { keep, reason: kind });
+    apiKeys = await ending.end(keep);
   } finally {
     notices.send({ kind, user: person.user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
   }

@@ -39,9 +39,6 @@ const startBody = z.strictObject({
 });
 const confirmBody = z.strictObject({ code: codeField, pending: tokenField.optional() });
 
-/** What `compromise.end` is told. */
-const ENDING = Object.freeze({ reason: "factor-added" });
-
 /** What an authenticator app needs. */
 export interface TotpEnrolment {
   /** The secret as people type it: 32 characters of base32. */
@@ -164,7 +161,8 @@ export function totpEnrolment(context: AccountsContext): {
     const step = secret === undefined || code === undefined ? undefined : matchingStep(secret, code, now);
     if (step === undefined) return wrong;
     // Before the factor is there, and once more after that: a process that dies in between leaves nobody logged in without it.
-    await evenIfLate(async () => void (await context.compromise.end(person.id, { ...ENDING, keep: req.principal })));
+    const ending = context.compromise.of(person.id, { reason: "factor-added" });
+    await evenIfLate(async () => void (await ending.end(req.principal)));
     const confirmed: StoredCredential = {
       ...begun,
       data: withoutBy(begun.data),
@@ -189,7 +187,7 @@ export function totpEnrolment(context: AccountsContext): {
         (store, call) => store.change(person.id, change, call),
         person.id,
         time,
-        context.compromise.endIfLate(person.id, ENDING),
+        ending.endIfLate,
       );
       return isDone ? { method: "totp", at: now } : wrong;
     };
@@ -204,7 +202,9 @@ export function totpEnrolment(context: AccountsContext): {
       (await evenIfLate(() => gate.renew(exchange, person, [method])));
     const isReplaced = resumed?.pending.deliver === "session";
     const keep = isRenewed || isReplaced ? req.principal : undefined;
-    await evenIfLate(() => factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, keep }));
+    await evenIfLate(() =>
+      factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, ending, keep }),
+    );
     if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
     const { remember, deliver, methods, returnTo } = resumed.pending;
     const restsOn = [confirmed, ...passwords].map(({ id }) => id);

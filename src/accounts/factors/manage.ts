@@ -2,6 +2,7 @@ import type { Request } from "express";
 import { InvalidInputError } from "../../core/portcullis-error.js";
 import type { Refusal } from "../../core/response/problem.js";
 import type { CredentialChange, StoredCredential } from "../../stores/contracts.js";
+import type { Ending } from "../compromise.js";
 import type { AccountsContext } from "../context.js";
 import type { SecondFactorName } from "../gate/decide.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
@@ -63,8 +64,8 @@ export interface AccountFactors {
   resetAll(id: string | number): Promise<void>;
 }
 
-/** What `compromise.end` is told. */
-const ENDING = Object.freeze({ reason: "factor-removed" });
+/** Why a person's log-ins end. */
+const REMOVED = Object.freeze({ reason: "factor-removed" });
 const CONFLICT: Refusal = Object.freeze({ code: "conflict", reason: "factors-changed" });
 const NO_SUCH_FACTOR: Refusal = Object.freeze({ code: "not-found", reason: "factor", event: "input_validation_fail" });
 const NO_FACTOR: Refusal = Object.freeze({
@@ -141,14 +142,15 @@ export function factorManagement(context: AccountsContext): {
     });
     if (verdict !== "removed") return { code: verdict, reason: found[1] };
     const change = removalOf(found[0].id, all);
+    const ending = context.compromise.of(person.id, REMOVED);
     const isDone = await credentials.write(
       (store, call) => store.change(person.id, change, call),
       person.id,
       time,
-      context.compromise.endIfLate(person.id, ENDING),
+      ending.endIfLate,
     );
     if (!isDone) return CONFLICT;
-    await evenIfLate(() => changed(person, `${found[1]}-removed`, exchange));
+    await evenIfLate(() => changed(person, `${found[1]}-removed`, ending, req));
     return { status: 204, next: "account", done: "factor-removed" };
   }
 
@@ -175,9 +177,8 @@ export function factorManagement(context: AccountsContext): {
     return showCodes(context, req, { status: 201 }, codes, settings.pages.account);
   }
 
-  function changed(person: Person, reason: string, exchange?: Exchange): Promise<void> {
-    const req = exchange?.req;
-    return factorsChanged(context, { person, kind: "factor-removed", reason, req, keep: req?.principal });
+  function changed(person: Person, reason: string, ending: Ending, req?: Request): Promise<void> {
+    return factorsChanged(context, { person, kind: "factor-removed", reason, req, ending, keep: req?.principal });
   }
 
   /**
@@ -185,9 +186,10 @@ export function factorManagement(context: AccountsContext): {
    * again, and once more after it, for a log-in in between.
    */
   async function changeFor(person: Person, change: CredentialChange, reason: string): Promise<boolean> {
-    await context.compromise.end(person.id, ENDING);
+    const ending = context.compromise.of(person.id, REMOVED);
+    await ending.end();
     if (!(await credentials.write((store, call) => store.change(person.id, change, call), person.id))) return false;
-    await evenIfLate(() => changed(person, reason));
+    await evenIfLate(() => changed(person, reason, ending));
     return true;
   }
 

@@ -107,14 +107,15 @@ export function passwordsApi(
     // The first password takes a name that is free. When another call was faster, this one replaces a password after all.
     const removeKinds = ENDS_WITH_PASSWORD.filter((kind) => hadPassword || kind !== PASSWORD_KIND);
     const change = { removeKinds, update: made?.update ?? [], insert };
-    if (hadPassword) await compromise.end(id, { reason });
+    const ending = compromise.of(id, { reason });
+    if (hadPassword) await ending.end();
     if (!(await credentials.write((store, call) => store.change(id, change, call), id))) {
       if (!hadPassword && (await hasPassword(id))) return replace(id, made, reason);
       throw new InvalidInputError("passwords.set: the person's factors have changed meanwhile. Call it again.");
     }
     events.emit("authn_password_change", () => ({ source: "accounts", reason, subject: id }));
     // For a log-in in between. Its store has announced a failure, and what it accepted is repeated until it holds.
-    if (hadPassword) await compromise.end(id, { reason }).catch(() => undefined);
+    if (hadPassword) await ending.end().catch(() => undefined);
     return hadPassword;
   }
 

@@ -86,8 +86,8 @@ export function passwordChange(
     const callers = [stateOf(req).address(req)];
     const made = await time.besides(() => parts.maker.newPasswordData(person, given.password, own, callers));
     if (!made.ok) return passwordRefused(made.reasons, id);
-    const ending = { reason: "password-changed", revokeKeys: given.revokeKeys };
-    const apiKeys = await compromise.end(id, { ...ending, keep: req.principal });
+    const ending = compromise.of(id, { reason: "password-changed", revokeKeys: given.revokeKeys });
+    const apiKeys = await ending.end(req.principal);
     const now = clock.now();
     if (password !== undefined && req.principal?.kind === "session")
       await gate.renew(exchange, person, only("pwd", now));
@@ -108,7 +108,7 @@ export function passwordChange(
     );
     if (!isChanged) return CHANGED_MEANWHILE;
     // Its store has announced a failure, and what it accepted is repeated until it holds.
-    await compromise.end(id, { ...ending, keep: req.principal }).catch(() => undefined);
+    await ending.end(req.principal).catch(() => undefined);
     events.emit("authn_password_change", () => ({ source: "accounts", ...requestContext(req), subject: id }));
     notices.send({ kind: "password-changed", user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
     await parts.devices.forgetFailures(person, req);

@@ -69,8 +69,7 @@ export function redeemRoute(
 
     const release = await claims.claim(link, time);
     if (release === undefined) return (await isThere(name, time)) ? IN_USE : ENDED;
-    const ending = { reason: "password-reset", revokeKeys };
-    const end = (): ReturnType<typeof compromise.end> => compromise.end(person.id, ending);
+    const { end, endIfLate } = compromise.of(person.id, { reason: "password-reset", revokeKeys });
     const now = runtime.clock.now();
     const password = passwordCredential(person.id, made.data, now);
     const change = { remove: [link.id], removeKinds: ENDS_WITH_PASSWORD, update: made.update, insert: [password] };
@@ -82,12 +81,12 @@ export function redeemRoute(
       // The browser keeps its cookies: one of them may be that of the log-in that begins here.
       if (req.principal?.kind === "session" && req.principal.id === person.id)
         await host.session?.logOut(req, res, { clearSiteData: ["cache", "storage"] });
-      apiKeys = await time.besides(end);
+      apiKeys = await time.besides(() => end());
       isDone = await credentials.write(
         (store, call) => store.change(person.id, change, call),
         person.id,
         time,
-        compromise.endIfLate(person.id, ending),
+        endIfLate,
       );
     } finally {
       if (!isDone) await release();
