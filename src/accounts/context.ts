@@ -3,7 +3,11 @@ import type { CredentialStore, SingleUseStore } from "../stores/contracts.js";
 import type { AppFunctions } from "./app-functions.js";
 import type { Compromise } from "./compromise.js";
 import type { AccountsDependencies } from "./dependencies.js";
-import type { Arrived, Gate } from "./gate/gate.js";
+import type { Arrived } from "./gate/arrival.js";
+import type { Deliveries } from "./gate/deliveries.js";
+import type { Gate } from "./gate/gate.js";
+import type { Holdings } from "./gate/holdings.js";
+import type { UnfinishedLogIns } from "./gate/unfinished-log-ins.js";
 import type { Guarded } from "./guarded.js";
 import type { Route } from "./http/route.js";
 import type { Notices } from "./notices.js";
@@ -21,6 +25,10 @@ export interface AccountsContext {
   readonly singleUse: Guarded<SingleUseStore>;
   readonly secrets: AccountSecrets;
   readonly notices: Notices;
+  readonly holdings: Holdings;
+  readonly unfinished: UnfinishedLogIns;
+  /** Without `deliver`, which is the gate's alone. */
+  readonly deliveries: Pick<Deliveries, "undeliverable" | "renew">;
   readonly gate: Gate;
   readonly compromise: Compromise;
   readonly dependencies: AccountsDependencies;

@@ -14,8 +14,12 @@ import { describeAccounts } from "./describe.js";
 import type { SecondFactor } from "./factors/factor.js";
 import { createFactors, secondFactors } from "./factors/factors.js";
 import type { AccountFactors } from "./factors/manage.js";
-import { type Arrived, Gate } from "./gate/gate.js";
+import type { Arrived } from "./gate/arrival.js";
+import { Deliveries } from "./gate/deliveries.js";
+import { Gate } from "./gate/gate.js";
+import { Holdings } from "./gate/holdings.js";
 import { PendingLogIns } from "./gate/pending-log-ins.js";
+import { UnfinishedLogIns } from "./gate/unfinished-log-ins.js";
 import { Guarded } from "./guarded.js";
 import { accountsRouter } from "./http/router.js";
 import { MailLimits } from "./mail-limits.js";
@@ -111,6 +115,9 @@ export function createAccounts(
   const pending = new PendingLogIns(guardedSingleUse, runtime);
   const factors: SecondFactor[] = [];
   const arrived: Arrived[] = [];
+  const holdings = new Holdings(parsed, functions, guardedCredentials, factors);
+  const unfinished = new UnfinishedLogIns(host, parsed, { users, holdings, pending });
+  const deliveries = new Deliveries(host, parsed, { holdings, unfinished, arrived });
   const context: AccountsContext = {
     host,
     settings: parsed,
@@ -120,7 +127,10 @@ export function createAccounts(
     secrets: new AccountSecrets(host.settings.secretKey ?? []),
     functions,
     notices: new Notices(parsed.notify, runtime, functions),
-    gate: new Gate(host, parsed, { functions, users, credentials: guardedCredentials, pending, factors, arrived }),
+    holdings,
+    unfinished,
+    deliveries,
+    gate: new Gate({ users, holdings, unfinished, deliveries }),
     compromise: new Compromise(host, parsed),
     dependencies,
   };
@@ -164,7 +174,7 @@ export function createAccounts(
     passwords: passwords.api,
     factors: secondFactor.api,
     requireFresh: stepUp.requireFresh,
-    pendingLogIn: (req: Request) => context.gate.status(req),
+    pendingLogIn: (req: Request) => unfinished.status(req),
   });
 }
 

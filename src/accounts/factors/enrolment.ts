@@ -8,7 +8,7 @@ import type { StoreTime } from "../../stores/health/store-time.js";
 import { admission } from "../admit.js";
 import type { AccountsContext } from "../context.js";
 import { enterAfter } from "../gate/enter-after.js";
-import type { Resumed } from "../gate/gate.js";
+import type { Resumed } from "../gate/unfinished-log-ins.js";
 import { codeField, tokenField } from "../http/fields.js";
 import { type Exchange, isRefusal, type Reply, route, type Route } from "../http/route.js";
 import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
@@ -62,7 +62,7 @@ export function totpEnrolment(context: AccountsContext): {
   readonly routes: readonly Route[];
   enrolment(req: Request): Promise<TotpEnrolment | undefined>;
 } {
-  const { gate, credentials, settings, host } = context;
+  const { holdings, unfinished, deliveries, credentials, settings, host } = context;
   const { clock } = host.runtime;
   const admit = admission(settings, clock);
 
@@ -77,7 +77,7 @@ export function totpEnrolment(context: AccountsContext): {
     access: "person" | "fresh",
   ): Promise<Enroller | Refusal> {
     const { req } = exchange;
-    const resumed = await gate.resume(exchange, pending, "enrolment");
+    const resumed = await unfinished.resume(exchange, pending, "enrolment");
     if (!("code" in resumed)) {
       const { person, credentials: held, pending: logIn } = resumed;
       return { person, credentials: held, by: logIn.id, resumed };
@@ -87,7 +87,7 @@ export function totpEnrolment(context: AccountsContext): {
     if (refusal !== undefined) return refusal;
     const person = await personOf(context, exchange);
     if ("code" in person) return person;
-    const held = await gate.credentialsOf(person.id, exchange.time);
+    const held = await holdings.credentialsOf(person.id, exchange.time);
     if (!(await host.isInForce(req))) return SESSION_ENDED;
     return { person, credentials: held, by: loginOf(req.principal) };
   }
@@ -191,7 +191,7 @@ export function totpEnrolment(context: AccountsContext): {
       );
       return isDone ? { method: "totp", at: now } : wrong;
     };
-    const method = await (resumed === undefined ? insert() : gate.take(exchange, body.pending, insert));
+    const method = await (resumed === undefined ? insert() : unfinished.take(exchange, body.pending, insert));
     if ("code" in method) return method;
     const recoveryCodes = recovery.codes;
     if (recoveryCodes.length > 0) context.notices.send({ kind: "recovery-codes-made", user: person.user });
@@ -199,7 +199,7 @@ export function totpEnrolment(context: AccountsContext): {
     const isRenewed =
       resumed === undefined &&
       req.principal?.kind === "session" &&
-      (await evenIfLate(() => gate.renew(exchange, person, [method])));
+      (await evenIfLate(() => deliveries.renew(exchange, person, [method])));
     const isReplaced = resumed?.pending.deliver === "session";
     const keep = isRenewed || isReplaced ? req.principal : undefined;
     await evenIfLate(() =>

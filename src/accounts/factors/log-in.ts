@@ -13,9 +13,9 @@ export function methodField(factors: readonly SecondFactor[]): z.ZodType<SecondF
 
 /** `POST /login/factor`: a code for a log-in that owes one. */
 export function factorLogIn(context: AccountsContext): Route {
-  const { gate } = context;
+  const { gate, holdings, unfinished } = context;
   const body = z.strictObject({
-    method: methodField(gate.factors),
+    method: methodField(holdings.factors),
     code: codeField,
     /** Of a client without cookies: what the log-in answered. */
     pending: tokenField.optional(),
@@ -23,7 +23,7 @@ export function factorLogIn(context: AccountsContext): Route {
 
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { pending } = exchange.body;
-    const resumed = await gate.resume(exchange, pending, "factor");
+    const resumed = await unfinished.resume(exchange, pending, "factor");
     if ("code" in resumed) return resumed;
     const right = await checkFactor(context, resumed.person, resumed.credentials, exchange.body, exchange);
     if ("code" in right) return right;

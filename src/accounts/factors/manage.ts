@@ -79,11 +79,11 @@ export function factorManagement(context: AccountsContext): {
   readonly api: Omit<AccountFactors, "enrolment">;
   readonly routes: Route[];
 } {
-  const { gate, credentials, settings, notices, host } = context;
+  const { holdings, credentials, settings, notices, host } = context;
 
   /** What makes a second factor due, with its method. */
   function factorsAmong(all: readonly StoredCredential[]): readonly [StoredCredential, SecondFactorName][] {
-    return gate.factors
+    return holdings.factors
       .filter(({ isFactor }) => isFactor)
       .flatMap((factor) => factor.usable(all).map((one): [StoredCredential, SecondFactorName] => [one, factor.method]));
   }
@@ -116,13 +116,13 @@ export function factorManagement(context: AccountsContext): {
    * password, so whoever has lost the account by then has read what does not hold any more.
    */
   async function heldBy({ req, time }: Exchange, { id }: Person): Promise<readonly StoredCredential[] | Refusal> {
-    const all = await gate.credentialsOf(id, time);
+    const all = await holdings.credentialsOf(id, time);
     return (await host.isInForce(req)) ? all : SESSION_ENDED;
   }
 
   async function list({ req, time }: Exchange): Promise<Reply> {
     const id = req.principal?.id ?? "";
-    const all = await gate.credentialsOf(id, time);
+    const all = await holdings.credentialsOf(id, time);
     return { status: 200, body: { factors: infosOf(all), recoveryCodesLeft: codesIn(all) } };
   }
 
@@ -137,7 +137,7 @@ export function factorManagement(context: AccountsContext): {
     if (found === undefined) return NO_SUCH_FACTOR;
     const verdict = decideRemoval({
       isLast: own.length === 1,
-      isRequired: await time.besides(() => gate.isRequired(person)),
+      isRequired: await time.besides(() => holdings.isRequired(person)),
       credentials: all,
     });
     if (verdict !== "removed") return { code: verdict, reason: found[1] };
@@ -202,14 +202,14 @@ export function factorManagement(context: AccountsContext): {
 
   const api = {
     async list(id: string | number) {
-      return infosOf(await gate.credentialsOf(String(id)));
+      return infosOf(await holdings.credentialsOf(String(id)));
     },
     async recoveryCodesLeft(id: string | number) {
-      return codesIn(await gate.credentialsOf(String(id)));
+      return codesIn(await holdings.credentialsOf(String(id)));
     },
     async remove(id: string | number, factorId: string) {
       const person = await known("remove", id);
-      const all = await gate.credentialsOf(person.id);
+      const all = await holdings.credentialsOf(person.id);
       const found = factorsAmong(all).find(([one]) => one.id === factorId);
       if (found === undefined) return false;
       if (!(await changeFor(person, removalOf(factorId, all), `${found[1]}-removed`)))
@@ -218,7 +218,7 @@ export function factorManagement(context: AccountsContext): {
     },
     async resetAll(id: string | number) {
       const person = await known("resetAll", id);
-      await changeFor(person, { removeKinds: gate.factors.map(({ kind }) => kind) }, "factors-reset");
+      await changeFor(person, { removeKinds: holdings.factors.map(({ kind }) => kind) }, "factors-reset");
     },
   };
 

@@ -24,13 +24,13 @@ export interface RightCode {
  * @throws StoreUnavailableError (rejects)
  */
 export async function checkFactor(
-  { gate, host }: AccountsContext,
+  { holdings, host }: AccountsContext,
   person: Person,
   credentials: readonly StoredCredential[],
   { method, code }: { readonly method: SecondFactorName; readonly code: string },
   exchange: Exchange,
 ): Promise<RightCode | Refusal> {
-  const factor = gate.factors.find((one) => one.method === method);
+  const factor = holdings.factors.find((one) => one.method === method);
   const checked = await factor?.check(person, factor.usable(credentials), code, exchange);
   const wrong = invalidCredentials(`wrong-${method}`, person.id);
   if (checked?.verdict === "right") {

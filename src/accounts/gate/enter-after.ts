@@ -2,7 +2,7 @@ import { requestContext } from "../../core/request-events.js";
 import type { AccountsContext } from "../context.js";
 import { refusalOfError } from "../http/refusal-of-error.js";
 import { type Answer, type Exchange, isRefusal, type Reply } from "../http/route.js";
-import type { Arrival } from "./gate.js";
+import type { Arrival } from "./arrival.js";
 
 /**
  * Enters the gate after a change that holds already, such as a new password by a link that is spent now. When no log-in can

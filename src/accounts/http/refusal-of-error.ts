@@ -3,7 +3,7 @@ import { FactorRequiredError } from "../../core/credential-gate.js";
 import { type Refusal, RETRY_SOON } from "../../core/response/problem.js";
 import { SessionEndedError } from "../../session/errors.js";
 import { SessionStoreFullError } from "../../stores/health/store-full.js";
-import { AccountDisabledError } from "../gate/gate.js";
+import { AccountDisabledError } from "../gate/account-disabled-error.js";
 import { invalidCredentials, SESSION_ENDED } from "../refusals.js";
 import { isStoreFailure } from "../store-failure.js";
 import { UsersUnavailableError } from "../app-functions.js";

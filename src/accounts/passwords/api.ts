@@ -85,7 +85,7 @@ export function passwordsApi(
     readonly devices: TrustedDevices;
   },
 ): AccountPasswords {
-  const { credentials, users, gate, compromise, host } = context;
+  const { credentials, users, holdings, compromise, host } = context;
   const { clock, events } = host.runtime;
 
   async function personOf(name: string, id: string | number): Promise<Person> {
@@ -96,7 +96,7 @@ export function passwordsApi(
   }
 
   async function hasPassword(id: string): Promise<boolean> {
-    return (await gate.credentialsOf(id)).some(({ kind }) => kind === PASSWORD_KIND);
+    return (await holdings.credentialsOf(id)).some(({ kind }) => kind === PASSWORD_KIND);
   }
 
   /** Replaces the password and ends what it opened. Returns whether there was one. */
@@ -122,7 +122,7 @@ export function passwordsApi(
   return Object.freeze({
     async set(given: string | number, password: string) {
       const person = await personOf("set", given);
-      const own = await gate.credentialsOf(person.id);
+      const own = await holdings.credentialsOf(person.id);
       const made = await parts.maker.newPasswordData(person, checkedText("set", password), own, []);
       if (!made.ok) throw new PasswordRefusedError(made.reasons);
       await replace(person.id, made, "password-set");

@@ -33,7 +33,7 @@ export function passwordChange(
   context: AccountsContext,
   parts: { readonly prover: PasswordProver; readonly maker: PasswordMaker; readonly devices: TrustedDevices },
 ): Route {
-  const { host, users, credentials, gate, compromise, notices, settings } = context;
+  const { host, users, credentials, holdings, deliveries, compromise, notices, settings } = context;
   const { clock, events } = host.runtime;
 
   async function handle(exchange: Change): Promise<Reply> {
@@ -41,7 +41,7 @@ export function passwordChange(
     if (principal === undefined) return NOT_LOGGED_IN;
     const person = await exchange.time.besides(() => users.findById(principal.id));
     if (person === undefined || person.isDisabled) return invalidCredentials("disabled", principal.id);
-    const own = await gate.credentialsOf(person.id, exchange.time);
+    const own = await holdings.credentialsOf(person.id, exchange.time);
     const password = own.find(({ kind }) => kind === PASSWORD_KIND);
     return (await refusalOf(exchange, person, principal, password)) ?? change(exchange, person, own, password);
   }
@@ -90,7 +90,7 @@ export function passwordChange(
     const apiKeys = await ending.end(req.principal);
     const now = clock.now();
     if (password !== undefined && req.principal?.kind === "session")
-      await gate.renew(exchange, person, only("pwd", now));
+      await deliveries.renew(exchange, person, only("pwd", now));
     const isChanged = await credentials.write(
       (store, call) =>
         store.change(

@@ -19,7 +19,7 @@ const body = z.strictObject({
 
 /** `POST /login`: a name and a password. */
 export function passwordLogIn(
-  { host, users, gate }: AccountsContext,
+  { host, users, gate, deliveries }: AccountsContext,
   parts: { readonly prover: PasswordProver; readonly upkeep: PasswordUpkeep; readonly devices: TrustedDevices },
 ): Route {
   const { prover, upkeep, devices } = parts;
@@ -27,7 +27,7 @@ export function passwordLogIn(
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
     const { login, password, remember, deliver, returnTo } = exchange.body;
-    const undeliverable = gate.undeliverable(deliver);
+    const undeliverable = deliveries.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
     const state = stateOf(req);
     const limited = await host.loginCounters().attempt(devices.accountOf(req, login), req, res, state);

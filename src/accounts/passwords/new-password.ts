@@ -1,6 +1,6 @@
 import type { CredentialUpdate, StoredCredential } from "../../stores/contracts.js";
 import type { JsonValue } from "../../stores/json.js";
-import type { Gate } from "../gate/gate.js";
+import type { Holdings } from "../gate/holdings.js";
 import { newId } from "../secrets.js";
 import type { PasswordHasher } from "./hasher.js";
 import { readPassword } from "./plain-text.js";
@@ -45,10 +45,10 @@ export interface PasswordMaker {
 }
 
 /** Makes passwords by the rules of the settings. */
-export function passwordMaker(rules: PasswordRules, hasher: PasswordHasher, gate: Gate): PasswordMaker {
+export function passwordMaker(rules: PasswordRules, hasher: PasswordHasher, holdings: Holdings): PasswordMaker {
   return {
     async newPasswordData(owner, typed, credentials, callers) {
-      const factor = secondFactorOf(gate, credentials);
+      const factor = secondFactorOf(holdings, credentials);
       const { ok, reasons, plain, breach } = await rules.check(typed, owner, factor !== undefined);
       if (!ok || plain === undefined) return { ok: false, reasons };
       const made = await hasher.hash(plain, { callers });
@@ -69,7 +69,7 @@ export function passwordMaker(rules: PasswordRules, hasher: PasswordHasher, gate
 }
 
 /** A second factor among these credentials that can be proved; recovery codes alone are none. */
-function secondFactorOf({ factors }: Gate, credentials: readonly StoredCredential[]): StoredCredential | undefined {
+function secondFactorOf({ factors }: Holdings, credentials: readonly StoredCredential[]): StoredCredential | undefined {
   return factors.flatMap(({ isFactor, usable }) => (isFactor ? usable(credentials) : []))[0];
 }
 

@@ -28,7 +28,7 @@ const MOST_WAITING = 32;
 
 /** Passwords: log-in, change, and what the app does with them. */
 export function createPasswords(context: AccountsContext): PasswordsPart {
-  const { settings, host, gate, dependencies } = context;
+  const { settings, host, holdings, dependencies } = context;
   const { passwords } = settings;
   if (passwords === false)
     return { api: NO_PASSWORDS, maker: undefined, devices: undefined, prove: undefined, routes: [] };
@@ -36,7 +36,7 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
   const { argon2 } = dependencies;
   const hasher = new PasswordHasher(queue, passwords.pepper, argon2 && (() => Promise.resolve(argon2)));
   const rules = new PasswordRules(passwords, settings, host.runtime, dependencies.breachedRanges);
-  const maker = passwordMaker(rules, hasher, gate);
+  const maker = passwordMaker(rules, hasher, holdings);
   const devices = new TrustedDevices(context);
   const nobody = new Nobody(context);
   const prover = new PasswordProver(context, passwords, hasher, devices, nobody);

@@ -76,7 +76,7 @@ export function registerAtOnce(
   async function handle(exchange: Exchange<Body>): Promise<Reply> {
     const { req, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
-    const undeliverable = context.gate.undeliverable(deliver);
+    const undeliverable = context.deliveries.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
     const limited = await limits.fromAddress(req, "register");
     if (limited !== undefined) return limited;

@@ -23,5 +23,5 @@ export function createRegistration(
   const guess = guessing(host, maker);
   const parts = { maker, limits, registrations };
   if (!notices.canSend) return { routes: [registerAtOnce(context, parts, completion, guess)] };
-  return { routes: [registerByMail(context, parts), verifyRoute(context.gate, registrations, completion, guess)] };
+  return { routes: [registerByMail(context, parts), verifyRoute(context, registrations, completion, guess)] };
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { challenge } from "../../core/http/authorization.js";
 import type { Refusal } from "../../core/response/problem.js";
-import type { Gate } from "../gate/gate.js";
+import type { AccountsContext } from "../context.js";
 import { deliverField, passwordField, tickField, tokenField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { linkEnded } from "../refusals.js";
@@ -32,11 +32,16 @@ const PASSWORD_NEEDED: Refusal = Object.freeze({
  * verified and nothing is spent: a stranger may have registered the address of somebody else and wait for the click. A
  * registration that got no mail, because strangers had used them up, is finished in its browser by any link to the address.
  */
-export function verifyRoute(gate: Gate, registrations: Registrations, completion: Completion, guess: Guess): Route {
+export function verifyRoute(
+  { deliveries }: AccountsContext,
+  registrations: Registrations,
+  completion: Completion,
+  guess: Guess,
+): Route {
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, time } = exchange;
     const { token, password = "", remember, deliver } = exchange.body;
-    const undeliverable = gate.undeliverable(deliver);
+    const undeliverable = deliveries.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
     const linked = await registrations.withToken(token, time);
     const named = linked && registrationOf(linked);

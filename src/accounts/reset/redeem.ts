@@ -46,14 +46,14 @@ export function redeemRoute(
   { maker, devices }: { readonly maker: PasswordMaker; readonly devices: TrustedDevices },
   limits: MailLimits,
 ): Route {
-  const { host, users, credentials, notices, gate, compromise } = context;
+  const { host, users, credentials, notices, holdings, deliveries, compromise } = context;
   const { runtime } = host;
   const claims = new LinkClaims(context);
 
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
     const { token, revokeKeys, remember, deliver } = exchange.body;
-    const undeliverable = gate.undeliverable(deliver);
+    const undeliverable = deliveries.undeliverable(deliver);
     if (undeliverable !== undefined) return undeliverable;
     const name = tokenHash(token);
     const link = await credentials.read((store) => store.find(RESET_KIND, name), name, time);
@@ -61,7 +61,7 @@ export function redeemRoute(
     if (claims.isClaimed(link)) return IN_USE;
     const person = await time.besides(() => users.findById(link.ownerId));
     if (person === undefined || person.isDisabled || addressHash(person) !== link.data.address) return ENDED;
-    const own = await gate.credentialsOf(person.id, time);
+    const own = await holdings.credentialsOf(person.id, time);
     const made = await time.besides(() =>
       maker.newPasswordData(person, exchange.body.password, own, [stateOf(req).address(req)]),
     );

@@ -41,13 +41,13 @@ interface ListedSession {
  * `POST /logout`, `GET /sessions`, `DELETE /sessions/:handle`: where a person is logged in, with sessions and with
  * tokens.
  */
-export function createSessions({ host, gate }: AccountsContext): AccountsPart {
+export function createSessions({ host, unfinished }: AccountsContext): AccountsPart {
   const { session, jwt } = host;
 
   async function logOut(exchange: Exchange<z.output<typeof logOutBody>>): Promise<Reply> {
     const { req, res, body } = exchange;
     const { principal } = req;
-    await gate.abandon(exchange, body.pending);
+    await unfinished.abandon(exchange, body.pending);
     const family = principal === undefined ? undefined : familyOf(principal);
     if (family !== undefined) await jwt?.endFamily(family, { subject: principal?.id ?? "" });
     // The browser keeps the cookie by which it is a known device: the next log-in needs it while strangers guess.

@@ -19,11 +19,11 @@ const NO_PROOF: Refusal = Object.freeze({
 
 /** `POST /reauthenticate`: someone logged in proves again who they are, and their session is renewed with it. */
 export function reauthentication(context: AccountsContext, provePassword: ProvePassword | undefined): Route {
-  const { gate, host, settings } = context;
+  const { holdings, deliveries, host, settings } = context;
   const offered = offeredMethods(settings);
   const body = z.strictObject({
     password: passwordField.optional(),
-    method: methodField(gate.factors).optional(),
+    method: methodField(holdings.factors).optional(),
     code: codeField.optional(),
     returnTo: returnToField,
   });
@@ -40,15 +40,15 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
       const refusal = provePassword === undefined ? NO_PROOF : await provePassword(exchange, person, password);
       if (refusal !== undefined) return refusal;
       const proved = { method: "pwd", at: host.runtime.clock.now() } as const;
-      await gate.renew(exchange, person, [proved]);
+      await deliveries.renew(exchange, person, [proved]);
       return { proved, answer: {} };
     }
     if (method === undefined || code === undefined) return NO_PROOF;
-    const own = await gate.credentialsOf(person.id, time);
+    const own = await holdings.credentialsOf(person.id, time);
     const right = await checkFactor(context, person, own, { method, code }, exchange);
     const proof = "code" in right ? right : await right.spend();
     if ("code" in proof) return proof;
-    await gate.renew(exchange, person, [proof.method]);
+    await deliveries.renew(exchange, person, [proof.method]);
     return { proved: proof.method, answer: proof.answer };
   }
 
