@@ -15,6 +15,14 @@ const failsAfter = async (ms: number): Promise<never> => {
   throw new Error("late failure");
 };
 
+/** Work that ends when the test says so. */
+function pendingWork() {
+  let resolve: (value: string) => void = () => undefined;
+  let reject: (error: Error) => void = () => undefined;
+  const work = new Promise<string>((...both) => ([resolve, reject] = both));
+  return { work, resolve, reject };
+}
+
 describe("withTimeout", () => {
   it("settles as the work does, when that is in time", async () => {
     await expect(withTimeout(sleep(5, "done"), 500)).resolves.toBe("done");
@@ -36,28 +44,31 @@ describe("withTimeout", () => {
   it("passes a late result to onLate, and a result in time to the caller only", async () => {
     const late: string[] = [];
     const onLate = (value: string): void => void late.push(value);
-    await expect(withTimeout(sleep(40, "first"), 10, { onLate })).rejects.toBeInstanceOf(LateAnswerError);
-    await expect(withTimeout(sleep(5, "second"), 500, { onLate })).resolves.toBe("second");
-    await sleep(60);
+    const { work, resolve } = pendingWork();
+    await expect(withTimeout(work, 10, { onLate })).rejects.toBeInstanceOf(LateAnswerError);
+    resolve("first");
+    await expect(withTimeout(sleep(5, "second"), 30_000, { onLate })).resolves.toBe("second");
     expect(late).toEqual(["first"]);
   });
 
   it("ignores a late rejection, which no handler else would see", async () => {
-    await expect(withTimeout(failsAfter(30), 10)).rejects.toBeInstanceOf(LateAnswerError);
-    await sleep(60);
+    const { work, reject } = pendingWork();
+    await expect(withTimeout(work, 10)).rejects.toBeInstanceOf(LateAnswerError);
+    reject(new Error("late failure"));
+    await sleep(20);
     expect(unhandled).toEqual([]);
   });
 
   it("rejects with the error of onTimeout", async () => {
     const onTimeout = (): Error => new RangeError("own");
-    await expect(withTimeout(sleep(100), 10, { onTimeout })).rejects.toThrow(RangeError);
+    await expect(withTimeout(pendingWork().work, 10, { onTimeout })).rejects.toThrow(RangeError);
   });
 
   it("waits as much longer as onTimeout says, and then asks it again", async () => {
     const more: (number | Error)[] = [20, 20, new RangeError("enough")];
     const onTimeout = (): number | Error => more.shift() ?? new Error("asked too often");
     const began = performance.now();
-    await expect(withTimeout(sleep(500), 20, { onTimeout })).rejects.toThrow("enough");
+    await expect(withTimeout(pendingWork().work, 20, { onTimeout })).rejects.toThrow("enough");
     expect(performance.now() - began).toBeGreaterThan(55);
     await expect(withTimeout(sleep(60, "done"), 20, { onTimeout: () => 500 })).resolves.toBe("done");
   });
