@@ -1,4 +1,5 @@
 import type { Request, Router } from "express";
+import type { ResolvedSecuritySettings } from "../app-settings/schema.js";
 import type { Middleware } from "../core/middleware.js";
 import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
@@ -60,6 +61,13 @@ export interface Accounts {
   pendingLogIn(req: Request): Promise<PendingLogInStatus | undefined>;
 }
 
+/** How long a log-in with `remember` lasts unless the settings say: no shorter than one without. */
+function rememberedSeconds({ session }: ResolvedSecuritySettings): number {
+  return Math.max(THIRTY_DAYS, session === false ? 0 : session.maxAge);
+}
+
+const THIRTY_DAYS = 2_592_000;
+
 /** After the layers: 1000 is the last of them. */
 const ORDER = 2000;
 
@@ -105,7 +113,8 @@ export function createAccounts(
   const contradictions = contradictionsWith(host.settings, settings);
   if ("issues" in result) throw settingsError([...result.issues, ...contradictions], result.cause);
   if (contradictions.length > 0) throw settingsError(contradictions);
-  const parsed = result.data;
+  const { rememberSeconds = rememberedSeconds(host.settings), ...others } = result.data;
+  const parsed = { ...others, rememberSeconds };
 
   const stores = openAccountStores(host, parsed);
   const functions = new AppFunctions(runtime);

@@ -213,8 +213,11 @@ export const accountsSchema = settingsObject({
   ).optional(),
   /** How long a proof of identity is fresh enough to change a password or a factor, in seconds: 60 to 3600. Default: `300`. */
   freshSeconds: durationSchema("seconds", 60, 3600).default(300),
-  /** How long a log-in with `remember` lasts without use, in seconds: at least `session.maxAge`. Default: `2592000` (30 days). */
-  rememberSeconds: durationSchema("seconds", 60, 34_560_000).default(2_592_000),
+  /**
+   * How long a log-in with `remember` lasts without use, in seconds: at least `session.maxAge`. Default: `2592000` (30 days), or
+   * `session.maxAge` if that is longer.
+   */
+  rememberSeconds: durationSchema("seconds", 60, 34_560_000).optional(),
   /**
    * What ends when a password is reset or a factor is taken away: sessions and token families always; with
    * `"everything"` API keys too. Default: `"sessions"`.
@@ -249,4 +252,6 @@ function storeSchema<Store>(methods: Readonly<Record<string, "required" | "optio
 /** Settings of `createAccounts`. */
 export interface AccountsSettings extends z.input<typeof accountsSchema> {}
 /** Settings of accounts with every default filled in. */
-export interface ResolvedAccountsSettings extends z.output<typeof accountsSchema> {}
+export interface ResolvedAccountsSettings extends z.output<typeof accountsSchema> {
+  readonly rememberSeconds: number;
+}

@@ -152,7 +152,6 @@ describe("createAccounts", () => {
   test.each([
     [{ rememberSeconds: 3599 }, {}, 3600],
     [{ rememberSeconds: 86_400 }, { maxAge: 86_401 }, 86_401],
-    [{}, { maxAge: 2_592_001 }, 2_592_001],
   ])("refuses %j with session %j: a log-in that is remembered would end sooner", (accounts, session, least) => {
     const [issue, ...others] = issuesOf(accounts, { session });
     expect(issue).toMatchObject({ code: "contradiction", path: "rememberSeconds" });
@@ -163,10 +162,21 @@ describe("createAccounts", () => {
   test.each([
     [{ rememberSeconds: 3600 }, {}],
     [{ rememberSeconds: 86_401 }, { maxAge: 86_401 }],
-    [{}, { maxAge: 2_592_000 }],
+    [{}, { maxAge: 5_184_000 }],
     [{ rememberSeconds: 60 }, false],
   ] as const)("takes %j with session %j", (accounts, session) => {
     expect(issuesOf(accounts, session === false ? { session, csrf: false, jwt: {} } : { session })).toEqual([]);
+  });
+
+  test.each([
+    [{}, {}, 2_592_000],
+    [{ rememberSeconds: undefined }, { maxAge: 5_184_000 }, 5_184_000],
+    [{ rememberSeconds: 6_000_000 }, { maxAge: 5_184_000 }, 6_000_000],
+  ])("with %j and session %j a log-in that is remembered lasts %d s", (accounts, session, lasts) => {
+    const security = secured({ session });
+    createAccounts(security, { ...ACCOUNTS, ...accounts });
+    const [described] = security.describe().filter(({ id }) => id === "accounts");
+    expect(described?.settings.rememberSeconds).toBe(lasts);
   });
 
   test.each([
