@@ -1,20 +1,12 @@
 import express from "express";
 import { sql } from "kysely";
-import {
-  migrate,
-  openMysql,
-  openPostgres,
-  openSqlite,
-  type PortcullisDatabase,
-  SqlApiKeyStore,
-  SqlTokenStore,
-} from "portcullis/sql";
+import { migrate, SqlApiKeyStore, SqlTokenStore } from "portcullis/sql";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { applySecurity } from "../src/apply-security.js";
 import type { SecuritySettings } from "../src/app-settings/schema.js";
 import { sampleKey, sampleToken } from "../src/testing/samples.js";
 import { serve, type TestServer } from "./support/serve.js";
-import { mariaDbDatabase, postgresDatabase } from "./support/servers.js";
+import { FILLED_ENGINES, type OpenedDatabase } from "./stores/sql/filled-engines.js";
 import { Steps } from "./stores/sql/steps.js";
 
 // What a principal can make large: keys, families of tokens, and log-ins. What ends them, and the guard of the log-in, take as
@@ -24,36 +16,6 @@ const MANY = 2000;
 const COUNTED = 100;
 const NOW = 1_700_000_000_000;
 const LATER = 5_000_000_000_000;
-
-interface Opened {
-  readonly db: PortcullisDatabase;
-  readonly slowDb: PortcullisDatabase;
-  close(): Promise<void>;
-}
-
-const ENGINES = [
-  {
-    engine: "SQLite",
-    open: async (): Promise<Opened> => {
-      const opened = await openSqlite("sqlite::memory:");
-      return { db: opened.db, slowDb: opened.db, close: () => opened.close() };
-    },
-    numbers: `(with recursive s(n) as (select 1 union all select n + 1 from s where n < ${MANY}) select n from s) numbers`,
-    text: (name: string) => `'${name}-' || n`,
-  },
-  {
-    engine: "PostgreSQL",
-    open: async (): Promise<Opened> => openPostgres(await postgresDatabase(), { timeoutMs: 2000 }),
-    numbers: `generate_series(1, ${MANY}) n`,
-    text: (name: string) => `'${name}-' || n`,
-  },
-  {
-    engine: "MariaDB",
-    open: async (): Promise<Opened> => openMysql(await mariaDbDatabase(), { timeoutMs: 2000 }),
-    numbers: `(select seq n from seq_1_to_${MANY}) numbers`,
-    text: (name: string) => `concat('${name}-', n)`,
-  },
-];
 
 function secured(app: express.Express, settings: SecuritySettings) {
   return applySecurity(app, {
@@ -70,10 +32,10 @@ function secured(app: express.Express, settings: SecuritySettings) {
   });
 }
 
-describe.each(ENGINES)("on $engine, a principal with 2 000 keys and families", ({ open, numbers, text }) => {
+describe.each(FILLED_ENGINES)("on $engine, a principal with 2 000 keys and families", ({ open, numbers, text }) => {
   const calls = new Steps();
   const cleaning = new Steps();
-  let opened: Opened;
+  let opened: OpenedDatabase;
   let server: TestServer;
   let close: () => Promise<void>;
   let revokeAll: ReturnType<typeof secured>["revokeAll"];
@@ -99,13 +61,13 @@ describe.each(ENGINES)("on $engine, a principal with 2 000 keys and families", (
     }
     const run = (statement: string) => sql.raw(statement).execute(opened.slowDb);
     await run(
-      `insert into portcullis_api_keys (id, owner_id, name, hash_algorithm, hash_digest, scopes, roles, allow_list, metadata, created_at, usage_count, made_at, due_at, idle_at) select ${text("k")}, 'many', 'n', 'argon2id', 'd', '[]', '[]', '[]', '{}', n, 0, n, null, n from ${numbers}`,
+      `insert into portcullis_api_keys (id, owner_id, name, hash_algorithm, hash_digest, scopes, roles, allow_list, metadata, created_at, usage_count, made_at, due_at, idle_at) select ${text("k")}, 'many', 'n', 'argon2id', 'd', '[]', '[]', '[]', '{}', n, 0, n, null, n from ${numbers(1, MANY)}`,
     );
     await run(
-      `insert into portcullis_token_families (id, subject, expires_at, created_at, last_used_at, idle_ends_at) select ${text("f")}, 'many', ${LATER}, n, n, ${LATER} from ${numbers}`,
+      `insert into portcullis_token_families (id, subject, expires_at, created_at, last_used_at, idle_ends_at) select ${text("f")}, 'many', ${LATER}, n, n, ${LATER} from ${numbers(1, MANY)}`,
     );
     await run(
-      `insert into portcullis_refresh_tokens (id, hash, family_id, subject, scopes, roles, claims, issued_at, expires_at, family_expires_at, used_at) select ${text("t")}, 'h', ${text("f")}, 'many', '[]', '[]', '{}', ${NOW}, ${LATER}, ${LATER}, null from ${numbers}`,
+      `insert into portcullis_refresh_tokens (id, hash, family_id, subject, scopes, roles, claims, issued_at, expires_at, family_expires_at, used_at) select ${text("t")}, 'h', ${text("f")}, 'many', '[]', '[]', '{}', ${NOW}, ${LATER}, ${LATER}, null from ${numbers(1, MANY)}`,
     );
     const app = express();
     const security = secured(app, {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { migrate, openMysql, openPostgres, openSqlite, SqlApiKeyStore, type PortcullisDatabase } from "portcullis/sql";
+import { migrate, SqlApiKeyStore } from "portcullis/sql";
 import { sampleKey } from "../../../src/testing/samples.js";
-import { mariaDbDatabase, postgresDatabase } from "../../support/servers.js";
+import { FILLED_ENGINES, type OpenedDatabase } from "./filled-engines.js";
 import { Steps } from "./steps.js";
 
 // An owner may have any number of keys. Ending them all is done within the time of a request, and takes as many steps as
@@ -13,40 +13,9 @@ const COLUMNS =
   "id, owner_id, name, hash_algorithm, hash_digest, scopes, roles, allow_list, metadata, created_at, usage_count, made_at, due_at, idle_at";
 const row = (id: string) => `${id}, 'large', 'n', 'argon2id', 'd', '[]', '[]', '[]', '{}', n, 0, n, null, n`;
 
-interface Opened {
-  readonly db: PortcullisDatabase;
-  readonly slowDb: PortcullisDatabase;
-  close(): Promise<void>;
-}
-
-const ENGINES = [
-  {
-    engine: "SQLite",
-    open: async (): Promise<Opened> => {
-      const opened = await openSqlite("sqlite::memory:");
-      return { db: opened.db, slowDb: opened.db, close: () => opened.close() };
-    },
-    numbers: (from: number, to: number) =>
-      `(with recursive s(n) as (select ${from} union all select n + 1 from s where n < ${to}) select n from s) numbers`,
-    name: "'key-' || n",
-  },
-  {
-    engine: "PostgreSQL",
-    open: async (): Promise<Opened> => openPostgres(await postgresDatabase(), { timeoutMs: 2000 }),
-    numbers: (from: number, to: number) => `generate_series(${from}, ${to}) n`,
-    name: "'key-' || n",
-  },
-  {
-    engine: "MariaDB",
-    open: async (): Promise<Opened> => openMysql(await mariaDbDatabase(), { timeoutMs: 2000 }),
-    numbers: (from: number, to: number) => `(select seq n from seq_${from}_to_${to}) numbers`,
-    name: "concat('key-', n)",
-  },
-];
-
-describe.each(ENGINES)("on $engine, with 100 000 keys of one owner", ({ engine, open, numbers, name }) => {
+describe.each(FILLED_ENGINES)("on $engine, with 100 000 keys of one owner", ({ engine, open, numbers, text }) => {
   const steps = new Steps();
-  let opened: Opened;
+  let opened: OpenedDatabase;
   let store: SqlApiKeyStore;
 
   beforeAll(async () => {
@@ -56,7 +25,7 @@ describe.each(ENGINES)("on $engine, with 100 000 keys of one owner", ({ engine, 
       const from = (part * KEYS) / 10;
       await sql
         .raw(
-          `insert into portcullis_api_keys (${COLUMNS}) select ${row(name)} from ${numbers(from + 1, from + KEYS / 10)}`,
+          `insert into portcullis_api_keys (${COLUMNS}) select ${row(text("key"))} from ${numbers(from + 1, from + KEYS / 10)}`,
         )
         .execute(opened.slowDb);
     }
