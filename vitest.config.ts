@@ -36,7 +36,6 @@ const builtAlone = [
   "test/types/**/*.test.ts",
   "test/readme/quick-start.test.ts",
   "test/readme/readme.test.ts",
-  "test/readme/testing-page.test.ts",
   "test/examples/migration.test.ts",
   "test/examples/nginx.test.ts",
   "test/examples/other-logins.test.ts",
@@ -46,7 +45,10 @@ const builtAlone = [
   "test/server/neighbours.test.ts",
 ];
 /** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */
-const stacks = ["typescript", "runners", "pnpm"].map((name) => `test/packaging/${name}.test.ts`);
+const stacks = [
+  ...["typescript", "runners", "pnpm"].map((name) => `test/packaging/${name}.test.ts`),
+  "test/readme/testing-page.test.ts",
+];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
   "test/contract/factories.test.ts",
@@ -61,7 +63,6 @@ const alsoBuilt = [
 /** The files that took more than 15 s when each was measured, longest first. */
 const LONGEST = [
   "accounts/model/gate-model",
-  "readme/testing-page",
   "attacks/attacks",
   "examples/fleet",
   "browser/accounts",
@@ -110,7 +111,14 @@ export default defineConfig({
         test: {
           name: "source",
           include: ["test/**/*.test.ts"],
-          exclude: [...builtAlone, "test/fault/**", "test/simulation/**", ...withoutServer, ...withoutBrowser],
+          exclude: [
+            ...builtAlone,
+            ...stacks,
+            "test/fault/**",
+            "test/simulation/**",
+            ...withoutServer,
+            ...withoutBrowser,
+          ],
           setupFiles: ["test/property/seed.ts", "test/support/leaves-no-trace.ts"],
           // A worker keeps the modules it has loaded for its next file: to load the library takes most files longer than their tests.
           isolate: false,
