@@ -170,7 +170,12 @@ export function startProcess({ name, seed, database, redis, sessions }: ProcessO
     app.use("/api-keys", security.apiKeyRoutes());
     app.use(answerError);
 
-    await security.ready();
+    try {
+      await security.ready();
+    } catch (error) {
+      await security.close();
+      throw error;
+    }
     return { name, app, database, limits, memory, outages, close: () => security.close() };
   });
 }

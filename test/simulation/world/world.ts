@@ -95,14 +95,27 @@ export class World {
     return started;
   }
 
-  /** Another process takes the place of this one, as in a deployment; it starts when its stores are there. */
+  /** Another process takes the place of this one, as in a deployment. */
   async replaceProcess(at: number): Promise<void> {
-    await pause(Math.max(0, this.troubleUntil - virtualNow()) + 100);
+    const started = await this.#startWithStores();
     const old = this.processes[at];
-    this.processes[at] = await this.#start();
+    this.processes[at] = started;
     this.faults.add("process-restart");
     await pause(LEAVE_MS);
     await old?.close();
+  }
+
+  /** Starts when the stores are there. When one fails meanwhile, another start follows, as of a supervisor. */
+  async #startWithStores(): Promise<SimulatedProcess> {
+    for (;;) {
+      await pause(Math.max(0, this.troubleUntil - virtualNow()) + 100);
+      const began = virtualNow();
+      try {
+        return await this.#start();
+      } catch (error) {
+        if (this.troubleUntil < began) throw error;
+      }
+    }
   }
 
   async close(): Promise<void> {
