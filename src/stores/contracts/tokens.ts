@@ -126,7 +126,7 @@ export interface TokenStore {
    * Newest first (`createdAt`, then `id`, descending), starting after the family with the id `after`. Empty when `after`
    * is not the id of a family of this subject, or when `limit` is 0 or less. Without this method and `findFamily`,
    * families cannot be listed, and not ended by their id. Cost: O(log n + limit), and one step for each family of the
-   * subject that has expired or that `revokeSubject` has ended, and that is not deleted yet.
+   * subject that has expired and is not deleted yet.
    */
   familiesOf?(
     subject: string,

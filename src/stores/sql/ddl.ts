@@ -94,8 +94,8 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
  */
 export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
   if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];
-  return ifMissing(
-    `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`,
+  return runIf(
+    `(select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}') = 0`,
     `alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}`,
   );
 }
@@ -105,17 +105,23 @@ export function addIndex(engine: SqlEngine, table: string, index: string, column
   const quote = engine === "mysql" ? "`" : '"';
   const list = columns.map((column) => column.replace(/^\w+/, `${quote}$&${quote}`)).join(", ");
   const create = `create index ${quote}${index}${quote} on ${quote}${table}${quote} (${list})`;
-  if (engine !== "mysql") return [create];
-  return ifMissing(
-    `select count(*) from information_schema.statistics where table_schema = database() and table_name = '${table}' and index_name = '${index}'`,
-    create,
-  );
+  return engine === "mysql" ? runIf(`${columnsOfIndex(table, index)} = 0`, create) : [create];
 }
 
-/** On MySQL: runs a statement when the count is 0. */
-function ifMissing(count: string, statement: string): string[] {
+/** The statements that drop an index. MySQL, which has no `drop index if exists`, drops it only when it is there. */
+export function dropIndex(engine: SqlEngine, table: string, index: string): string[] {
+  if (engine !== "mysql") return [`drop index "${index}"`];
+  return runIf(`${columnsOfIndex(table, index)} > 0`, `drop index \`${index}\` on \`${table}\``);
+}
+
+function columnsOfIndex(table: string, index: string): string {
+  return `(select count(*) from information_schema.statistics where table_schema = database() and table_name = '${table}' and index_name = '${index}')`;
+}
+
+/** On MySQL: runs a statement when the condition holds. */
+function runIf(condition: string, statement: string): string[] {
   return [
-    `set @portcullis = if((${count}) = 0, '${statement}', 'do 0')`,
+    `set @portcullis = if(${condition}, '${statement}', 'do 0')`,
     "prepare portcullis from @portcullis",
     "execute portcullis",
     "deallocate prepare portcullis",

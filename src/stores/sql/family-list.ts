@@ -1,9 +1,13 @@
+import { sql } from "kysely";
 import type { StoredTokenFamily } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
 import { textOf } from "./rows.js";
 import type { PortcullisDatabase, TokenFamilyRow } from "./schema.js";
 
-/** The families of a subject that are in force, newest first. `portcullis_families_in_force` has them in this order. */
+/**
+ * The families of a subject that are in force, newest first. One of two indexes has them in this order: of all that were
+ * not ended one by one, or of those among them that began since the subject was last cut off.
+ */
 export async function listFamilies(
   db: PortcullisDatabase,
   engine: SqlEngine,
@@ -13,25 +17,27 @@ export async function listFamilies(
   after: StoredTokenFamily | undefined,
 ): Promise<StoredTokenFamily[]> {
   // A statement of its own: with a join, PostgreSQL expects few rows to remain, and sorts them all.
-  const revoked = await db
+  const cutOff = await db
     .selectFrom("portcullis_subject_marks")
     .select("mark")
     .where("subject", "=", subject)
     .executeTakeFirst();
+  const index = cutOff === undefined ? "portcullis_families_in_force" : "portcullis_families_by_mark";
+  // MariaDB would begin with the newest, even for a page far from it.
+  const alias = engine === "mysql" ? sql`family force index (${sql.id(index)})` : sql`family`;
   let query = db
-    .selectFrom("portcullis_token_families")
+    .selectFrom(sql<TokenFamilyRow>`portcullis_token_families`.as<"family">(alias))
     .selectAll()
-    .where("subject", "=", subject)
     .where("revoked_at", "is", null)
     .where("created_at", "is not", null)
     .where("idle_ends_at", ">", now)
     .where("expires_at", ">", now)
     .limit(limit);
+  // A mark belongs to one subject. With a condition on the subject, an engine might choose the other index.
+  query = cutOff === undefined ? query.where("subject", "=", subject) : query.where("subject_mark", "=", cutOff.mark);
   // Always null here. PostgreSQL uses the order of the index only when it is told so, and MariaDB only when it is not.
   if (engine === "postgres") query = query.orderBy("revoked_at");
   query = query.orderBy("created_at", "desc").orderBy("id", "desc");
-  // Families without this mark began before the subject was last revoked.
-  if (revoked !== undefined) query = query.where("subject_mark", "=", revoked.mark);
   if (after !== undefined) {
     // The second condition implies the first, which lets the index scan begin at the cursor.
     query = query

@@ -1,4 +1,4 @@
-import { addColumn, addIndex, createTable, type Table } from "./ddl.js";
+import { addColumn, addIndex, createTable, dropIndex, type Table } from "./ddl.js";
 import type { SqlEngine } from "./engines.js";
 
 export const SCHEMA_TABLE: Table = {
@@ -205,6 +205,16 @@ function accounts(engine: SqlEngine): string[] {
   return [CREDENTIALS, SINGLE_USE].flatMap((table) => createTable(engine, table));
 }
 
+/** Lists a subject that was cut off. The index of the subject alone is the beginning of `portcullis_families_in_force`. */
+function familiesByMark(engine: SqlEngine): string[] {
+  const table = "portcullis_token_families";
+  const newestInForce = ["subject_mark", "revoked_at", "created_at desc", "id desc"];
+  return [
+    ...addIndex(engine, table, "portcullis_families_by_mark", newestInForce),
+    ...dropIndex(engine, table, "portcullis_families_by_subject"),
+  ];
+}
+
 /** The schema, step by step. A released step never changes; a new version is a new step. */
 export const STEPS: readonly Step[] = [
   keysAndTokens,
@@ -216,4 +226,5 @@ export const STEPS: readonly Step[] = [
   familyDetails,
   keptCredentials,
   accounts,
+  familiesByMark,
 ];

@@ -238,7 +238,9 @@ describe.each(ENGINES)(
         await tokens.get("token-1");
         await tokens.rotate("token-1", 1, sampleToken({ id: "token-1b", familyId: "family-1" }), "sealed");
         await tokens.revokeFamily("family-2", 1);
+        await tokens.familiesOf("user-8", at, { limit: 50 });
         await tokens.revokeSubject("user-9", at, at + 10_000);
+        await tokens.familiesOf("user-9", at, { limit: 50, after: "family-45" });
         await tokens.deleteExpired(at);
         await new SqlChangeSource(db).record([{ kind: "token", name: "jti-7", endsAt: at + 1000 }]);
         await tokens.changes.since((await tokens.changes.load()).position);

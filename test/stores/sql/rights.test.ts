@@ -3,6 +3,7 @@ import mysql from "mysql2";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { migrate, migrationSql, openMysql, openPostgres } from "portcullis/sql";
+import { SCHEMA_VERSION } from "../../../src/stores/sql/migrations.js";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { SetupError } from "../../../src/core/setup-error.js";
 import { openDatabase } from "../../../src/stores/database/open-database.js";
@@ -107,6 +108,33 @@ describe.each(ENGINES)(
       await changes.record([{ kind: "api-key", name: "key-1" }]);
       expect(await tokens.deleteExpired(Date.now() + 90 * 86_400_000)).toBe(3);
       expect((await apiKeys.get("key-1"))?.usageCount).toBe(4);
+      await close();
+    });
+
+    test("a role that may not upgrade the schema gets an error with what to run; after that it works", async () => {
+      const url = await newDatabase();
+      const app = as(url, await newRole(url));
+      const whole = migrationSql(engine);
+      const former = SCHEMA_VERSION - 1;
+      const upTo = whole.slice(0, whole.indexOf(`-- version ${SCHEMA_VERSION}`));
+      await run(url, engine === "postgres" ? `${upTo} commit;` : upTo);
+
+      const before = openDatabase(app, createRuntime());
+      const refused = await before.ready().catch((error: unknown) => error);
+      expect(refused).toBeInstanceOf(SetupError);
+      expect((refused as Error).message).toBe(
+        `The schema of the database must be upgraded from version ${former} to ${SCHEMA_VERSION}, but this database user may not change it. Run the SQL that migrationSql("${engine}", { from: ${former} }) of portcullis/sql returns, as a user who may.`,
+      );
+      await before.close();
+
+      await run(url, migrationSql(engine, { from: former }));
+      const { tokens, ready, close } = openDatabase(app, createRuntime(), { timeoutMs: 5000 });
+      await ready();
+      await tokens.insert(sampleToken());
+      const listed = () => tokens.familiesOf?.("user-1", Date.now(), { limit: 10 });
+      expect(await listed()).toHaveLength(1);
+      await tokens.revokeSubject("user-1", Date.now(), Date.now() + 60_000);
+      expect(await listed()).toEqual([]);
       await close();
     });
 
