@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startRedis } from "../support/servers.js";
+import { openHandles } from "./support/open-handles.js";
 import { Project } from "./support/project.js";
 
 /** What the tests of an app do, for any runner: keys with argon2, a database, Redis, a session, a token. */
@@ -275,8 +276,10 @@ describe.each(["4", "5"])("the tests of an app with Express %s", (version) => {
       project.write(file, code);
       const [program = "", ...args] = command;
       const { status, output } = await project.run(program, args, { REDIS_URL: redis.url });
-      expect(output.replace(/\x1b\[[0-9;]*m/g, "").replace(/ +\(\d+\)$/gm, "")).toContain(says);
-      expect(output).not.toMatch(/did not exit|open handle/i);
+      const text = output.replace(/\x1b\[[0-9;]*m/g, "");
+      expect(text.replace(/ +\(\d+\)$/gm, "")).toContain(says);
+      expect(text).not.toMatch(/did not exit/i);
+      expect(openHandles(text)).toEqual([]);
       expect(status).toBe(0);
     },
   );
