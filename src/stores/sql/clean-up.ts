@@ -1,5 +1,5 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
-import type { Expression, ExpressionBuilder, SelectQueryBuilder, SqlBool } from "kysely";
+import type { SelectQueryBuilder } from "kysely";
 import { sealsEndBefore } from "../token-lifetime.js";
 import type { KeyNotice } from "../revocations/changes.js";
 import type { SqlEngine } from "./engines.js";
@@ -22,7 +22,7 @@ const CHANGED_PER_TURN = 500;
 export async function deleteExpired(db: PortcullisDatabase, now: number): Promise<number> {
   await forgetSeals(db, sealsEndBefore(now));
   let deleted = await deleteTokens(db, (ids) => ids.where("family_expires_at", "<", now));
-  deleted += await deleteUnusedTokens(db, now);
+  deleted += await deleteTokens(db, (ids) => ids.where("used_at", "is", null).where("expires_at", "<", now));
   await deleteFamilies(db, now);
   await deleteMarks(db, now);
   return deleted + (await deleteChanges(db, now));
@@ -51,23 +51,6 @@ function deleteTokens(db: PortcullisDatabase, choose: (ids: TokenIds) => TokenId
   });
 }
 
-/** Deletes unused tokens that have expired, and the families that had no other token: log-ins that were never refreshed. */
-function deleteUnusedTokens(db: PortcullisDatabase, now: number): Promise<number> {
-  return inTurns(db, async (transaction, engine) => {
-    const expired = tokenIds(transaction)
-      .select("family_id")
-      .where("used_at", "is", null)
-      .where("expires_at", "<", now);
-    const rows = await oneTurn(expired, engine).execute();
-    if (rows.length === 0) return 0;
-    const ids = rows.map((row) => textOf(row.id));
-    await transaction.deleteFrom("portcullis_refresh_tokens").where("id", "in", ids).execute();
-    const families = rows.map((row) => textOf(row.family_id));
-    await transaction.deleteFrom("portcullis_token_families").where("id", "in", families).where(hasNoToken).execute();
-    return ids.length;
-  });
-}
-
 /** Deletes families that have ended and have no token left. */
 function deleteFamilies(db: PortcullisDatabase, now: number): Promise<number> {
   return inTurns(db, async (transaction, engine) => {
@@ -75,7 +58,15 @@ function deleteFamilies(db: PortcullisDatabase, now: number): Promise<number> {
       .selectFrom("portcullis_token_families")
       .select("portcullis_token_families.id")
       .where("portcullis_token_families.expires_at", "<", now)
-      .where(hasNoToken);
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom("portcullis_refresh_tokens")
+              .select("portcullis_refresh_tokens.id")
+              .whereRef("portcullis_refresh_tokens.family_id", "=", "portcullis_token_families.id"),
+          ),
+        ),
+      );
     const ids = (await oneTurn(ended, engine).execute()).map((row) => textOf(row.id));
     if (ids.length > 0)
       await transaction
@@ -85,13 +76,6 @@ function deleteFamilies(db: PortcullisDatabase, now: number): Promise<number> {
         .execute();
     return ids.length;
   });
-}
-
-function hasNoToken({ not, exists, selectFrom }: FamilyConditions): Expression<SqlBool> {
-  const tokens = selectFrom("portcullis_refresh_tokens")
-    .select("portcullis_refresh_tokens.id")
-    .whereRef("portcullis_refresh_tokens.family_id", "=", "portcullis_token_families.id");
-  return not(exists(tokens));
 }
 
 /** Deletes marks that no family needs: each family of the subject began after the mark. */
@@ -152,7 +136,6 @@ function forgetSeals(db: PortcullisDatabase, usedBefore: number): Promise<number
   });
 }
 
-type FamilyConditions = ExpressionBuilder<PortcullisTables, "portcullis_token_families">;
 type TokenIds = ReturnType<typeof tokenIds>;
 
 function tokenIds(db: PortcullisDatabase) {
