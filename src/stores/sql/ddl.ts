@@ -108,9 +108,9 @@ export function addIndex(engine: SqlEngine, table: string, index: string, column
   return engine === "mysql" ? runIf(`${columnsOfIndex(table, index)} = 0`, create) : [create];
 }
 
-/** The statements that drop an index. MySQL, which has no `drop index if exists`, drops it only when it is there. */
+/** The statements that drop an index if it is there. MySQL has no `drop index if exists`. */
 export function dropIndex(engine: SqlEngine, table: string, index: string): string[] {
-  if (engine !== "mysql") return [`drop index "${index}"`];
+  if (engine !== "mysql") return [`drop index if exists "${index}"`];
   return runIf(`${columnsOfIndex(table, index)} > 0`, `drop index \`${index}\` on \`${table}\``);
 }
 

@@ -205,13 +205,17 @@ function accounts(engine: SqlEngine): string[] {
   return [CREDENTIALS, SINGLE_USE].flatMap((table) => createTable(engine, table));
 }
 
-/** Lists a subject that was cut off. The index of the subject alone is the beginning of `portcullis_families_in_force`. */
+/**
+ * An index for the families of a subject that was cut off. The index of the subject alone is the beginning of
+ * `portcullis_families_in_force`. It is dropped first: on PostgreSQL a drop needs the stronger lock, and one that asked
+ * for it after the creation would meet rotations in a deadlock.
+ */
 function familiesByMark(engine: SqlEngine): string[] {
   const table = "portcullis_token_families";
   const newestInForce = ["subject_mark", "revoked_at", "created_at desc", "id desc"];
   return [
-    ...addIndex(engine, table, "portcullis_families_by_mark", newestInForce),
     ...dropIndex(engine, table, "portcullis_families_by_subject"),
+    ...addIndex(engine, table, "portcullis_families_by_mark", newestInForce),
   ];
 }
 
