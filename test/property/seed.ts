@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 import { expect } from "vitest";
+import { inCi } from "../support/in-ci.js";
 
 /**
  * The seed of every property: fixed in CI, so that a red build is red again; new in each run at home, so that the properties
@@ -17,7 +18,6 @@ function fromEnvironment(name: string): number | undefined {
   return Number(text);
 }
 
-const inCi = !["", "0", "false"].includes(process.env.CI ?? "");
 export const seed = fromEnvironment("PORTCULLIS_SEED") ?? (inCi ? IN_CI : Math.floor(Math.random() * 2 ** 31));
 const times = Math.max(1, fromEnvironment("PORTCULLIS_RUNS") ?? 1);
 

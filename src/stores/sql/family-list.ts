@@ -5,8 +5,8 @@ import { textOf } from "./rows.js";
 import type { PortcullisDatabase, TokenFamilyRow } from "./schema.js";
 
 /**
- * The families of a subject that are in force, newest first. One of two indexes has them in this order: of all that were
- * not ended one by one, or of those among them that began since the subject was last cut off.
+ * The families of a subject that are in force, newest first. Two indexes have families in this order: one has all that
+ * were not ended individually, the other those of them that began after the subject was last cut off.
  */
 export async function listFamilies(
   db: PortcullisDatabase,
@@ -35,7 +35,7 @@ export async function listFamilies(
     .limit(limit);
   // A mark belongs to one subject. With a condition on the subject, an engine might choose the other index.
   query = cutOff === undefined ? query.where("subject", "=", subject) : query.where("subject_mark", "=", cutOff.mark);
-  // Always null here. PostgreSQL uses the order of the index only when it is told so, and MariaDB only when it is not.
+  // `revoked_at` is always null here. PostgreSQL uses the order of the index only when it is told so, and MariaDB only when it is not.
   if (engine === "postgres") query = query.orderBy("revoked_at");
   query = query.orderBy("created_at", "desc").orderBy("id", "desc");
   if (after !== undefined) {
