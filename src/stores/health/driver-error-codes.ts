@@ -151,9 +151,6 @@ const MYSQL: Codes = {
   ],
 };
 
-/** node:sqlite: it reads no integer that a JavaScript number cannot keep. This library stores none. */
-const NODE_SQLITE: Codes = { "unreadable-record": ["ERR_OUT_OF_RANGE"] };
-
 /** This library: the codes of its own errors. */
 const OWN: Codes = {
   overload: ["PORTCULLIS_POOL_BUSY"],
@@ -172,7 +169,7 @@ const OWN: Codes = {
 };
 
 /** Every code, once, by driver. */
-export const CODES_BY_DRIVER = { NODE, REDIS, POSTGRES, MYSQL, NODE_SQLITE, OWN };
+export const CODES_BY_DRIVER = { NODE, REDIS, POSTGRES, MYSQL, OWN };
 
 /** SQLite: the primary result code, by number (node:sqlite) and by name (the packages). */
 export const SQLITE_CODES: readonly (readonly [number, string, DriverErrorClass])[] = [

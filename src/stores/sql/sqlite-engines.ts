@@ -1,5 +1,6 @@
 import type { SqliteDatabase, SqliteStatement } from "kysely";
 import { SetupError } from "../../core/setup-error.js";
+import { UnreadableRecordError } from "../health/store-fault.js";
 import { importPackage } from "../optional-package.js";
 
 /** The packages and the built-in module that can open a SQLite file, in the order they are tried. */
@@ -111,8 +112,18 @@ function adaptStatement(sql: string, statement: NodeStatement): SqliteStatement 
   return {
     // Before Node 22.16 a statement does not report its columns.
     reader: statement.columns === undefined ? RETURNS_ROWS.test(sql) : statement.columns().length > 0,
-    all: (parameters) => statement.all(...parameters),
+    all: (parameters) => readable(() => statement.all(...parameters)),
     run: (parameters) => statement.run(...parameters),
     iterate: (parameters) => statement.iterate(...parameters),
   };
+}
+
+/** node:sqlite reads no integer that a JavaScript number cannot keep. This library stores none, so the record is damaged. */
+function readable<Rows>(read: () => Rows): Rows {
+  try {
+    return read();
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code !== "ERR_OUT_OF_RANGE") throw error;
+    throw new UnreadableRecordError("row", { cause: error });
+  }
 }

@@ -238,7 +238,6 @@ const TABLE: Readonly<Record<string, readonly (readonly [DriverErrorClass, reado
     ["invalid-data", [coded("SQLITE_TOOBIG"), coded("SQLITE_MISMATCH"), sqliteError(18), sqliteError(20)], []],
     ["operation", [coded("SQLITE_CONSTRAINT_UNIQUE"), sqliteError(19), sqliteError(1)], []],
   ],
-  "node:sqlite": [["unreadable-record", [coded("ERR_OUT_OF_RANGE")], [coded("ERR_INVALID_ARG_VALUE")]]],
   "this library": [
     ["late", [new LateAnswerError(5), coded("PORTCULLIS_DEADLINE_PASSED"), coded("PORTCULLIS_DATABASE_TIMEOUT")], []],
     ["late", [coded("PORTCULLIS_COMMIT_UNDONE")], [coded("PORTCULLIS_COMMIT_LOST")]],

@@ -222,7 +222,7 @@ describe.each(FILLED_ENGINES)("$engine: subjects with 20 000 families", ({ engin
 
   test.each(SUBJECTS)("$subject: a page reads as many rows as it has", async ({ subject, mark, runs, inForce }) => {
     const every = runs.at(-1)?.every ?? 1;
-    // From the first page on, from the middle, from the end, and from a family that has ended.
+    // From the first page on, from the middle, from the end, and from a place that in some subjects is a family that has ended.
     const cursors = [undefined, inForce[LIMIT], inForce[inForce.length >> 1], inForce.at(-2), every * 40];
     for (const after of cursors) {
       const id = after === undefined ? undefined : `${subject} ${every}-${after / every}`;
