@@ -26,6 +26,8 @@ export interface AccountsExampleOptions {
   readonly origin: string;
   /** What would send mail. */
   readonly sendMail: (notice: AccountNotice) => void;
+  /** How long a request waits for the database, in milliseconds (default: 250). */
+  readonly storeTimeoutMs?: number;
 }
 
 /**
@@ -34,7 +36,7 @@ export interface AccountsExampleOptions {
  * @param dependencies what tests replace
  */
 export function createExample(
-  { file, secretKey, origin, sendMail }: AccountsExampleOptions,
+  { file, secretKey, origin, sendMail, storeTimeoutMs = 250 }: AccountsExampleOptions,
   dependencies: SecurityDependencies = {},
 ): AccountsExample {
   const app = express();
@@ -45,7 +47,7 @@ export function createExample(
       debug: true, // plain http on localhost
       trustedHosts: ["localhost"],
       secretKey,
-      session: {},
+      session: { storeTimeoutMs },
       rateLimit: { limit: 300 }, // a click makes up to three requests: the form, the page, its style
       database: `sqlite:${file}`,
     },
@@ -71,6 +73,7 @@ export function createExample(
       reauthenticate: "/confirm",
     },
     afterLogout: "/login",
+    storeTimeoutMs,
     showRecoveryCodes: recoveryCodesPage,
   });
   const style = new URL("style.css", import.meta.url);

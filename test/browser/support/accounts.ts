@@ -42,6 +42,8 @@ export async function openAccounts(): Promise<OpenAccounts> {
       secretKey: "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud",
       origin,
       sendMail: (mail) => void mails.push(mail),
+      // Chromium and other tests keep the processors busy.
+      storeTimeoutMs: 5000,
     },
     { clock },
   );
@@ -105,9 +107,12 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Waits for the page with this heading. */
+/** Waits for the page with this heading. When another one stays, the error shows it. */
 export async function at(page: Page, heading: string): Promise<void> {
-  await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
+  const expected = page.getByRole("heading", { level: 1, name: heading, exact: true });
+  await expected.waitFor().catch(async (cause: unknown) => {
+    throw new Error(`Not at "${heading}" but at ${page.url()}: ${await page.innerText("body")}`, { cause });
+  });
 }
 
 export async function press(page: Page, button: string): Promise<void> {
