@@ -5,6 +5,7 @@ import type { Person } from "../types.js";
 import type { TrustedDevices } from "./devices.js";
 import { PasswordRefusedError } from "./errors.js";
 import { hashForm } from "./hash-forms.js";
+import type { ImportedHashes } from "./imported-hashes.js";
 import { loadBcrypt } from "./load-bcrypt.js";
 import { type NewPassword, passwordCredential, type PasswordMaker } from "./new-password.js";
 import type { PasswordCheck } from "./policy.js";
@@ -63,10 +64,11 @@ export interface AccountPasswords {
    * Takes over a hash of another system: PHC text of argon2 (`m` up to 131072, `t` up to 64, `m` × `t` up to 524288, `p` up
    * to 16) or bcrypt text (`$2a$`, `$2b$`, `$2y$`, cost 4 to 14), which needs the package bcrypt. The first log-in hashes
    * the password anew, but for one of 72 bytes or more under bcrypt, which reads no more. A person who has a password keeps
-   * it, so an import can be repeated.
+   * it, so an import can be repeated. From then on each refused log-in, of anybody, also costs a comparison with a hash of
+   * these parameters, so that its time does not tell whose hash was imported; of at most 20 different ones.
    *
    * @returns whether it was taken over; false for a person who has a password
-   * @throws InvalidInputError (rejects) when the text is no such hash, or nobody has this id
+   * @throws InvalidInputError (rejects) when the text is no such hash, has the 21st different parameters, or nobody has this id
    * @throws SetupError (rejects) when the package bcrypt is needed and not installed
    * @throws StoreUnavailableError (rejects) @throws UsersUnavailableError (rejects)
    */
@@ -83,6 +85,7 @@ export function passwordsApi(
     readonly maker: PasswordMaker;
     readonly prover: PasswordProver;
     readonly devices: TrustedDevices;
+    readonly imported: ImportedHashes;
   },
 ): AccountPasswords {
   const { credentials, users, holdings, compromise, host } = context;
@@ -160,6 +163,8 @@ export function passwordsApi(
       if (form === "bcrypt") await loadBcrypt();
       const { id } = await personOf("import", given);
       const entry = passwordCredential(id, passwordData({ hash, isLong: false, isImported: true }), clock.now());
+      if (await hasPassword(id)) return false;
+      await parts.imported.record(hash);
       // The name of a person's password is taken while they have one.
       return credentials.write((store, call) => store.change(id, { insert: [entry] }, call), id);
     },

@@ -31,3 +31,12 @@ export function hashForm(text: string): HashForm | undefined {
 function isBase64(text = ""): boolean {
   return Buffer.from(text, "base64").toString("base64").replace(/=+$/, "") === text;
 }
+
+/**
+ * What a comparison with this hash costs: the beginning that hashes of the same cost share. The text has a form. Pure.
+ */
+export function hashCost(text: string): string {
+  // bcrypt has three names for the same algorithm.
+  if (hashForm(text) === "bcrypt") return `$2b$${text.slice(4, 7)}`;
+  return text.split("$").slice(0, 4).join("$") + "$";
+}

@@ -1,8 +1,9 @@
 import { createHmac, type KeyObject, randomBytes } from "node:crypto";
 import type { HashQueue, HashTarget } from "../../api-key/keys/hash-queue.js";
 import type { Secret } from "../../core/secret.js";
+import { SetupError } from "../../core/setup-error.js";
 import { deriveKey } from "../../settings/secrets.js";
-import { hashForm } from "./hash-forms.js";
+import { hashCost, hashForm } from "./hash-forms.js";
 import { loadBcrypt } from "./load-bcrypt.js";
 import type { PlainPassword } from "./plain-text.js";
 import type { StoredPassword } from "./record.js";
@@ -26,6 +27,17 @@ export interface Argon2 {
 /** What came of a comparison. "unreadable": the record is damaged, or its pepper is not in the settings. */
 export type Comparison = "match" | "mismatch" | "unreadable";
 
+/** Whether a password matches a hash. */
+type Verify = (text: string) => Promise<boolean>;
+
+/** What a comparison costs that ends in a refusal. */
+export interface RefusalWork {
+  /** The costs of imported hashes. Default: none. */
+  readonly costs?: readonly string[];
+  /** Whether a right password is refused too. Default: false. */
+  readonly isCertain?: boolean;
+}
+
 /** To whom the work is charged: the address of the client, and the account that is tried. */
 export interface HashCharge {
   readonly callers: readonly string[];
@@ -44,7 +56,7 @@ export class PasswordHasher {
   readonly #peppers: readonly Pepper[];
   readonly #load: () => Promise<Argon2>;
   /** Belongs to no password. */
-  readonly #dummy = dummyHash();
+  readonly #dummy = dummyHash("$argon2id$v=19$m=19456,t=2,p=1$");
 
   /**
    * @param peppers the first is for new hashes, all of them verify
@@ -65,29 +77,39 @@ export class PasswordHasher {
   }
 
   /**
-   * Compares a password with what is stored. The work is that of a hash of ours in any case, but for hashes of other
-   * systems, which have costs of their own.
+   * Compares a password with what is stored, in one job of the queue. A refusal does the work of a hash of ours, and of
+   * each cost of an imported one, whatever is stored: neither its time nor the queue tells.
    *
    * @param stored `undefined` for a person who has none
    * @throws HashUnavailableError (rejects) when the queue is full
    * @throws SetupError (rejects) when the hash needs the package bcrypt, which is not installed
    */
-  async compare(stored: StoredPassword | undefined, plain: PlainPassword, charge: HashCharge): Promise<Comparison> {
-    const form = stored === undefined ? undefined : hashForm(stored.hash);
-    const pepper = this.#peppers.find(({ id }) => id === stored?.pepper);
-    const hasPepper = stored?.pepper === undefined || pepper !== undefined;
-    if (stored === undefined || form === undefined || !hasPepper) {
-      await this.#work(plain, charge);
-      return stored === undefined ? "mismatch" : "unreadable";
-    }
-    const verify = await this.#verifier(stored.hash, form, pepper).catch(async (error: unknown) => {
-      await this.#work(plain, charge);
-      throw error;
-    });
-    // Other systems hashed what was typed, or normalised it as we do.
-    const texts = stored.isImported === true ? [...new Set([plain.typed, plain.text])] : [plain.text];
-    for (const text of texts) if (await this.#run(() => verify(text), charge)) return "match";
-    return "mismatch";
+  async compare(
+    stored: StoredPassword | undefined,
+    plain: PlainPassword,
+    charge: HashCharge,
+    { costs = [], isCertain = false }: RefusalWork = {},
+  ): Promise<Comparison> {
+    const ours = await this.#verifier(this.#dummy, this.#peppers[0]);
+    const known = stored === undefined ? undefined : await this.#verifierOf(stored);
+    const verify = typeof known === "function" ? known : undefined;
+    const isImported = verify !== undefined && stored?.isImported === true;
+    const both = [...new Set([plain.typed, plain.text])];
+    const others = await this.#dummies(costs.filter((cost) => !isImported || cost !== hashCost(stored.hash)));
+    const isMatch = await this.#run(async () => {
+      let isRight = false;
+      // Other systems hashed what was typed, or normalised it as we do.
+      for (const text of isImported ? both : [plain.text]) {
+        isRight = (await (verify ?? ours)(text)) || isRight;
+        if (isRight && !isCertain) return true;
+      }
+      if (isImported) await ours(plain.text);
+      for (const other of others) for (const text of both) await other(text);
+      return isRight;
+    }, charge);
+    if (known instanceof SetupError) throw known;
+    if (known === "unreadable") return known;
+    return isMatch ? "match" : "mismatch";
   }
 
   /**
@@ -100,19 +122,26 @@ export class PasswordHasher {
     return pepper !== this.#peppers[0]?.id || !OURS.test(hash);
   }
 
-  /** The work of a comparison, where there is nothing to compare. */
-  async #work({ text }: PlainPassword, charge: HashCharge): Promise<void> {
-    const argon2 = await this.#load();
-    const current = secretOf(this.#peppers[0]);
-    await this.#run(() => argon2.verify(this.#dummy, text, current), charge);
+  /** How to compare with a stored hash, or why nobody can. */
+  async #verifierOf({ hash, pepper: id }: StoredPassword): Promise<Verify | "unreadable" | SetupError> {
+    const pepper = this.#peppers.find((one) => one.id === id);
+    if (hashForm(hash) === undefined || (id !== undefined && pepper === undefined)) return "unreadable";
+    return this.#verifier(hash, pepper).catch((error: unknown) => {
+      if (error instanceof SetupError) return error;
+      throw error;
+    });
   }
 
-  async #verifier(
-    hash: string,
-    form: "argon2" | "bcrypt",
-    pepper: Pepper | undefined,
-  ): Promise<(text: string) => Promise<boolean>> {
-    if (form === "bcrypt") {
+  /** Comparisons of these costs with hashes of nobody. Without the package bcrypt nobody's hash has its cost. */
+  async #dummies(costs: readonly string[]): Promise<readonly Verify[]> {
+    const verifiers = await Promise.all(
+      costs.map((cost) => this.#verifierOf({ hash: dummyHash(cost), isLong: false })),
+    );
+    return verifiers.filter((one) => typeof one === "function");
+  }
+
+  async #verifier(hash: string, pepper: Pepper | undefined): Promise<Verify> {
+    if (hashForm(hash) === "bcrypt") {
       const bcrypt = await loadBcrypt();
       // PHP's name for the same algorithm.
       const known = hash.replace(/^\$2y\$/, "$2b$");
@@ -137,10 +166,13 @@ function pepperOf(secret: Secret): Pepper {
   return { id, secret: key.export() };
 }
 
-/** A hash like ours whose password nobody knows: it was never made from one. */
-function dummyHash(): string {
-  const [salt, tag] = [randomBytes(16), randomBytes(32)].map((bytes) => bytes.toString("base64").replace(/=+$/, ""));
-  return `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${tag}`;
+/** A hash of this cost whose password nobody knows: it was never made from one. */
+export function dummyHash(cost: string): string {
+  const random = [randomBytes(16), randomBytes(32)];
+  const [salt = "", tag = ""] = random.map((bytes) => bytes.toString("base64").replace(/=+$/, ""));
+  // bcrypt writes `.` for `+`, and its tag has 31 characters.
+  if (cost.startsWith("$2b$")) return cost + `${salt}${tag.slice(0, 31)}`.replaceAll("+", ".");
+  return `${cost}${salt}$${tag}`;
 }
 
 /** Loaded on first use, because it is a native module. */

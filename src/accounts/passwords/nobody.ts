@@ -1,6 +1,6 @@
 import type { StoreTime } from "../../stores/health/store-time.js";
-import type { StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
+import { ownRecord } from "./record.js";
 
 /** Owns the records in which failures of nobody are counted. */
 const OWNER = "no person";
@@ -23,7 +23,10 @@ export class Nobody {
   async init(): Promise<void> {
     const { store } = this.#credentials;
     const present = new Set((await store.listOf(OWNER)).map(({ id }) => id));
-    const insert = [...CHARACTERS].map(recordOf).filter(({ id }) => !present.has(id));
+    const insert = [...CHARACTERS]
+      .map(idOf)
+      .filter((id) => !present.has(id))
+      .map((id) => ownRecord({ ownerId: OWNER, kind: KIND, id, name: id }));
     if (insert.length > 0) await store.change(OWNER, { insert });
   }
 
@@ -39,22 +42,4 @@ export class Nobody {
 
 function idOf(character: string): string {
   return `nobody-${character}`;
-}
-
-function recordOf(character: string): StoredCredential {
-  const id = idOf(character);
-  return {
-    id,
-    ownerId: OWNER,
-    kind: KIND,
-    name: id,
-    data: {},
-    createdAt: 0,
-    confirmedAt: null,
-    usedAt: null,
-    expiresAt: null,
-    counter: -1,
-    failures: 0,
-    version: 0,
-  };
 }

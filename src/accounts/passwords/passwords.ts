@@ -5,6 +5,7 @@ import { type AccountPasswords, NO_PASSWORDS, passwordsApi } from "./api.js";
 import { passwordChange } from "./change.js";
 import { TrustedDevices } from "./devices.js";
 import { PasswordHasher } from "./hasher.js";
+import { ImportedHashes } from "./imported-hashes.js";
 import { passwordProof, type ProvePassword } from "./prove-again.js";
 import { passwordLogIn } from "./log-in.js";
 import { type PasswordMaker, passwordMaker } from "./new-password.js";
@@ -39,10 +40,11 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
   const maker = passwordMaker(rules, hasher, holdings);
   const devices = new TrustedDevices(context);
   const nobody = new Nobody(context);
-  const prover = new PasswordProver(context, passwords, hasher, devices, nobody);
+  const imported = new ImportedHashes(context);
+  const prover = new PasswordProver(context, passwords, hasher, devices, nobody, imported);
   const upkeep = new PasswordUpkeep(context, hasher, rules);
   return {
-    api: passwordsApi(context, { rules, maker, prover, devices }),
+    api: passwordsApi(context, { rules, maker, prover, devices, imported }),
     maker,
     devices,
     prove: passwordProof(context, { prover, devices }),

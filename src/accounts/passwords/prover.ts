@@ -9,6 +9,7 @@ import type { ResolvedPasswordSettings } from "../settings.js";
 import type { Person } from "../types.js";
 import type { TrustedDevices } from "./devices.js";
 import type { HashCharge, PasswordHasher } from "./hasher.js";
+import type { ImportedHashes } from "./imported-hashes.js";
 import type { Nobody } from "./nobody.js";
 import { type PlainPassword, readPassword } from "./plain-text.js";
 import { PASSWORD_KIND, type StoredPassword, storedPasswordOf } from "./record.js";
@@ -49,6 +50,7 @@ export class PasswordProver {
   readonly #hasher: PasswordHasher;
   readonly #devices: TrustedDevices;
   readonly #nobody: Nobody;
+  readonly #imported: ImportedHashes;
   #hasWarned = false;
 
   constructor(
@@ -57,12 +59,14 @@ export class PasswordProver {
     hasher: PasswordHasher,
     devices: TrustedDevices,
     nobody: Nobody,
+    imported: ImportedHashes,
   ) {
     this.#context = context;
     this.#most = maxConsecutiveFailures;
     this.#hasher = hasher;
     this.#devices = devices;
     this.#nobody = nobody;
+    this.#imported = imported;
   }
 
   /**
@@ -79,11 +83,19 @@ export class PasswordProver {
     const found = await credentials.read((store) => store.find(PASSWORD_KIND, owner), owner, time);
     const device = found === undefined || req === undefined ? undefined : await this.#devices.of(req, found, time);
     const counted = device ?? found;
+    const costs = await this.#imported.costs(time);
     const failures = await this.#count(counted, account, time);
     const isOpen = failures <= this.#most;
     const stored = found === undefined ? undefined : storedPasswordOf(found);
     const charge: HashCharge = { callers, target: { key: account, owner: account } };
-    const compared = time.besides(() => this.#hasher.compare(isOpen ? stored : undefined, plain, charge));
+    const refusal = { costs, isCertain: person?.isDisabled !== false };
+    const compared = time.besides(() =>
+      this.#hasher.compare(isOpen ? stored : undefined, plain, charge, refusal).catch((error: unknown) => {
+        // The failure is counted: no later one tells the owner.
+        if (person !== undefined && counted !== undefined && failures === this.#most) this.#lock(person, device, req);
+        throw error;
+      }),
+    );
     // To a client nobody has this password, as if there were no such person; the app's own code is told what is missing.
     const comparison = await (req === undefined ? compared : compared.catch((error) => this.#withoutPackage(error)));
     if (person === undefined) return { ok: false, reason: "unknown" };

@@ -67,3 +67,18 @@ export function passwordData({ hash, pepper, isLong, isImported, breach }: Store
 export function passwordStandsAlone(credentials: readonly StoredCredential[]): boolean {
   return credentials.every((one) => one.kind !== PASSWORD_KIND || storedPasswordOf(one)?.isLong === true);
 }
+
+/** A record of the library's own among the credentials. */
+export function ownRecord(names: Pick<StoredCredential, "id" | "ownerId" | "kind" | "name">): StoredCredential {
+  return {
+    ...names,
+    data: {},
+    createdAt: 0,
+    confirmedAt: null,
+    usedAt: null,
+    expiresAt: null,
+    counter: -1,
+    failures: 0,
+    version: 0,
+  };
+}
