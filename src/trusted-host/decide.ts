@@ -116,7 +116,7 @@ function openDecision(host: Authority, forwarded: string | undefined): Refusal |
   return hosts.length <= MAX_HOSTS && hosts.every(isReadable) ? { hosts, otherwise } : otherwise;
 }
 
-/** Whether the function can read a host by `new URL`, which rejects a label that is not valid punycode. */
+/** Whether the function can read a host by `new URL`, which before Node 24 rejects a label that is not valid punycode. */
 function isReadable(host: string): boolean {
   return URL.canParse(`http://${host}`);
 }

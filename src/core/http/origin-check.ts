@@ -40,8 +40,8 @@ export class OriginCheck {
 }
 
 /**
- * Whether the function can read an origin by `new URL`, which rejects a label that is not valid punycode. A host with a
- * closing dot is another origin than the one that the app knows.
+ * Whether the function can read an origin by `new URL`, which before Node 24 rejects a label that is not valid punycode.
+ * A host with a closing dot is another origin than the one that the app knows.
  */
 function isReadable({ host }: Origin, name: string): boolean {
   return (!host.endsWith(".") || host === ".") && URL.canParse(name);
