@@ -56,6 +56,8 @@ const PARTS = {
   issuers: /\/src\/(?:jwt\/issuers\/|core\/http\/fetch-text\.)/,
   environment: /\/src\/app-settings\/environment\./,
   jwt: /\/src\/(?:jwt\/|stores\/memory\/token-)/,
+  // Failed log-ins.
+  "log-in-limits": /\/src\/rate-limit\/login-(?:account|counters|guard|settings)\./,
   origins: /\/src\/(?:core\/http\/origin|settings\/origin-pattern)\./,
   redis: /\/src\/stores\/redis\//,
   revocations: /\/src\/stores\/revocations\//,

@@ -90,9 +90,10 @@ function parseMerged(settings: object, sources: readonly object[]): ResolvedSecu
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
+const ANYTHING = z.unknown().optional();
 const KNOWN_KEYS = settingsObjectLike(
   TOP_LEVEL_NAMES,
-  Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])),
+  Object.fromEntries(Object.keys(SHAPE).map((key) => [key, ANYTHING])),
 );
 
 /** The keys that are not settings, without their values. */

@@ -16,7 +16,15 @@ export type DirectiveSettings = { readonly [Name in keyof typeof DIRECTIVES]?: r
 type SourcesSchema = z.ZodType<readonly string[] | false, readonly string[] | false>;
 
 function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema {
-  const list = z.array(z.string()).superRefine((sources, context) => {
+  let list: z.ZodType | undefined;
+  return selectSchema((value) => {
+    if (value === false) return leftOut(name, reportOnly);
+    return value === null ? NOT_NULL : (list ??= listSchema(name, reportOnly));
+  });
+}
+
+function listSchema(name: DirectiveName, reportOnly: boolean): z.ZodType {
+  return z.array(z.string()).superRefine((sources, context) => {
     if (reportOnly && ENFORCED_ONLY.has(name)) {
       addIssue(context, {
         code: "contradiction",
@@ -28,7 +36,6 @@ function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema 
       addIssue(context, { ...problem, path: index === undefined ? [] : [index] });
     }
   });
-  return selectSchema((value) => (value === false ? leftOut(name, reportOnly) : value === null ? NOT_NULL : list));
 }
 
 /** helmet's way to leave a directive out. */
