@@ -1,6 +1,6 @@
 import { Random } from "../world/random.js";
 import { pause } from "../world/virtual-time.js";
-import type { Question } from "../world/ask.js";
+import type { Answer, Question } from "../world/ask.js";
 import type { Exchange, World } from "../world/world.js";
 
 /** More than any trouble of the simulation lasts. */
@@ -12,6 +12,12 @@ type Options = Partial<Pick<Question, "headers" | "body">> & {
   readonly client?: string;
   readonly during?: string;
 };
+
+/** The last answer, and the refusals before it. */
+export interface Tried {
+  readonly last: Exchange;
+  readonly refused: Exchange[];
+}
 
 /** Somebody who sends requests. What it decides comes from its own stream. */
 export class Caller {
@@ -53,11 +59,29 @@ export class Caller {
   }
 
   /** Sends the same request until it is not refused with 503. */
-  async persist(send: () => Promise<Exchange>, waitMs = 1000): Promise<{ last: Exchange; refused: Exchange[] }> {
+  persist(send: () => Promise<Exchange>, waitMs = 1000): Promise<Tried> {
+    return this.#repeat(send, ({ status }) => (status === 503 ? waitMs : undefined));
+  }
+
+  /**
+   * The same for one who in a storm may also be refused with 429, because the network it is in floods while Redis is down. It
+   * waits as long as it is told.
+   */
+  outlastFlood(send: () => Promise<Exchange>): Promise<Tried> {
+    return this.#repeat(send, ({ status, headers }) => {
+      if (status === 503) return 1000;
+      const seconds = Number(headers["retry-after"]);
+      return status === 429 && this.world.weather === "storm" && seconds > 0 ? seconds * 1000 : undefined;
+    });
+  }
+
+  /** @param waitOf how long to wait after an answer; `undefined` when it is not a refusal */
+  async #repeat(send: () => Promise<Exchange>, waitOf: (answer: Answer) => number | undefined): Promise<Tried> {
     const refused: Exchange[] = [];
     for (;;) {
       const last = await send();
-      if (last.answer.status !== 503 || refused.length + 1 >= TRIES) return { last, refused };
+      const waitMs = waitOf(last.answer);
+      if (waitMs === undefined || refused.length + 1 >= TRIES) return { last, refused };
       refused.push(last);
       await pause(waitMs);
     }

@@ -116,7 +116,7 @@ const hugeFamily: Attack = async (mallory) => {
      select id || i, hash, family_id, subject, scopes, roles, claims, issued_at, expires_at, family_expires_at, issued_at from portcullis_refresh_tokens, n where id = ?1`,
     [id],
   );
-  const revoked = await mallory.persist(() =>
+  const revoked = await mallory.outlastFlood(() =>
     mallory.send("revoke huge family", "POST", "/tokens/revoke", { body: { refreshToken } }),
   );
   if (revoked.last.answer.status !== 204) {
