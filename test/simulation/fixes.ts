@@ -80,7 +80,19 @@ export const FIXES: readonly Fix[] = [
     fault: "a token issued where the clock is ahead outlives revokeSubject",
     fix: "const aheadMs = store.knowsCutOffs ? (options.leewaySeconds + 1) * 1e3 : 0;",
     without: "const aheadMs = 0;",
-    seed: 3,
+    seed: 1,
+  },
+  {
+    fault: "a log-in ends by what was revoked before it in another process",
+    fix: "await this.#readFrom(this.#runtime.clock.monotonic());",
+    without: "",
+    seed: 5,
+  },
+  {
+    fault: "a process that reads no revocations goes on without them",
+    fix: "return clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs;",
+    without: "return true;",
+    seed: 15,
   },
   {
     fault: "a key of another type in Redis counts as an outage",

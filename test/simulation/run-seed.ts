@@ -56,7 +56,7 @@ export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }):
             new Caller(world, `mallory-${name}`, `203.0.113.${200 + at}`),
           ) ?? Promise.resolve(),
         );
-    if (plan.weather === "storm") work.push(storm(world));
+    if (plan.weather === "storm") work.push(storm(world), partition(world));
     if (plan.weather === "storm" && world.redis !== undefined) work.push(stormOnRedis(world, world.redis));
     await Promise.all(work);
     world.checkMainLimit();
@@ -102,6 +102,17 @@ async function stormOnRedis(world: World, redis: RedisServer): Promise<void> {
     // A process that begins then knows only what the others have told Redis again.
     if (isLost && random.chance(0.5)) await pause(3000).then(() => world.replaceProcess(random.between(0, 1)));
   }
+}
+
+/** The network splits: one process no longer reaches a server that the other one reaches. */
+async function partition(world: World): Promise<void> {
+  const random = new Random(`${world.seed}/partition`);
+  if (!random.chance(0.5)) return;
+  const isOfRedis = random.chance(0.6) && world.redis !== undefined;
+  await pause(random.between(300, 4000));
+  world.faults.add(isOfRedis ? "redis-partition" : "partition");
+  const cutOff = world.processes[random.between(0, 1)]?.name ?? "";
+  (isOfRedis ? world.redis : world.server)?.cutOff(cutOff, random.between(1500, 3500));
 }
 
 /** Runs a seed with its hostile callers and, where nothing else goes wrong, without them; says what was violated. */

@@ -14,6 +14,8 @@ interface Tokens {
 
 /** Within this time every process must know of a revocation, in milliseconds. */
 const KNOWN_MS = 1000;
+/** Log-ins while a process cannot read revocations, a second apart. */
+const MOST_LOG_INS = 6;
 
 const keyOf = (body: unknown): Key => {
   const { key, record } = body as { key: string; record: { id: string } };
@@ -72,6 +74,7 @@ export class HonestCaller extends Caller {
         () => this.#refresh(tokens),
         () => this.#refresh(tokens),
         () => this.#revokeTokens(tokens),
+        () => this.#revokeSubject(),
         () => this.#revokeEverything(),
       );
     return this.random.pick(steps as [() => Promise<void>]);
@@ -118,13 +121,14 @@ export class HonestCaller extends Caller {
     return { last, refused };
   }
 
-  async #logIn(): Promise<void> {
+  async #logIn(): Promise<Exchange> {
     const { last } = await this.#served(
       "log in",
       () => this.send("log in", "POST", "/login", { body: { id: this.name } }),
       [200],
     );
     this.#cookie = last.answer.cookies[0]?.split(";")[0];
+    return last;
   }
 
   async #visit(): Promise<void> {
@@ -238,15 +242,49 @@ export class HonestCaller extends Caller {
     this.#expectRefused("revoked token", { authorization: `Bearer ${accessToken}` });
   }
 
+  async #revokeSubject(): Promise<void> {
+    const accessToken = this.#tokens?.accessToken ?? "";
+    this.#tokens = undefined;
+    await this.#served(
+      "revoke subject",
+      () => this.send("revoke subject", "POST", "/subjects/revoke", { headers: this.#session }),
+      [200],
+    );
+    this.#expectRefused("token of a revoked subject", { authorization: `Bearer ${accessToken}` });
+  }
+
+  /** Sessions, tokens and keys together. What is made afterwards works. */
   async #revokeEverything(): Promise<void> {
+    const session = this.#session;
+    const keys = this.#keys.splice(0);
     const accessToken = this.#tokens?.accessToken ?? "";
     this.#tokens = undefined;
     await this.#served(
       "revoke everything",
-      () => this.send("revoke everything", "POST", "/subjects/revoke", { headers: this.#session }),
+      () => this.send("revoke everything", "POST", "/everything/revoke", { body: { id: this.name } }),
       [200],
     );
-    this.#expectRefused("token of a revoked subject", { authorization: `Bearer ${accessToken}` });
+    this.#expectRefused("session of whom everything was revoked", session);
+    this.#expectRefused("token of whom everything was revoked", { authorization: `Bearer ${accessToken}` });
+    for (const { key } of keys) this.#expectRefused("key of whom everything was revoked", { "x-api-key": key });
+    // A process that cannot read the revocation makes a session that ends by it: one logs in again.
+    for (let tries = 1; ; tries += 1) {
+      const { began, operation } = await this.#logIn();
+      if (this.world.weather !== "storm" || !(await this.#isRefusedAnywhere())) return;
+      const hadFault = (operation.fault ?? operation.redisFault) !== undefined || this.world.troubleUntil >= began;
+      if (!hadFault || tries === MOST_LOG_INS)
+        return this.violation("c", `log in: ${tries} sessions ended by an earlier revocation`);
+      await pause(1000);
+    }
+  }
+
+  async #isRefusedAnywhere(): Promise<boolean> {
+    let isRefused = false;
+    for (let at = 0; at < this.world.processes.length; at += 1) {
+      const { last } = await this.persist(() => this.send("visit anew", "GET", "/me", { headers: this.#session, at }));
+      isRefused ||= last.answer.status === 401;
+    }
+    return isRefused;
   }
 
   async #logOut(): Promise<void> {

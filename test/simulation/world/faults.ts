@@ -24,8 +24,10 @@ export const WORLD_FAULTS = [
   "disk-full",
   "no-connections",
   "process-restart",
+  "partition",
   "redis-restart",
   "redis-data-lost",
+  "redis-partition",
 ] as const;
 /** What a hostile caller's own data bring. */
 export const RECORD_FAULTS = [

@@ -45,6 +45,7 @@ interface Waiter {
 export class Pool extends EventEmitter {
   readonly #server: PostgresServer;
   readonly #config: PoolConfig;
+  readonly #client: string;
   readonly #idle: Client[] = [];
   readonly #waiting: Waiter[] = [];
   #open = 0;
@@ -57,6 +58,7 @@ export class Pool extends EventEmitter {
     if (server === undefined) throw new Error(`No simulated server has the name ${url.hostname}.`);
     this.#server = server;
     this.#config = config;
+    this.#client = url.username;
     const known = pools.get(config.connectionString) ?? new Set();
     pools.set(config.connectionString, known.add(this));
     expected.get(config.connectionString)?.();
@@ -106,7 +108,7 @@ export class Pool extends EventEmitter {
 
   #make(waiter: Waiter): void {
     this.#open += 1;
-    within(waiter.operation, () => this.#server.connect(this.#config.statement_timeout)).then(
+    within(waiter.operation, () => this.#server.connect(this.#client, this.#config.statement_timeout)).then(
       (connection) => {
         const client = new Client(connection, (broken) => this.#take(broken));
         connection.onBreak = () => this.#lose(client);

@@ -1,5 +1,6 @@
 import { currentOperation, type Operation } from "./context.js";
 import type { FaultCounts } from "./faults.js";
+import { CutOffClients } from "./cut-off-clients.js";
 import { PostgresEngine, type Result, serverError, type Transaction } from "./postgres-engine.js";
 import { pause, virtualNow } from "./virtual-time.js";
 
@@ -20,6 +21,7 @@ export class PostgresServer {
   #downUntil = -1;
   #fullUntil = -1;
   #busyUntil = -1;
+  readonly #cutOff = new CutOffClients();
   /** When something last went wrong for everybody. */
   troubleUntil = -1;
 
@@ -47,16 +49,23 @@ export class PostgresServer {
     for (const connection of [...this.#connections]) connection.break();
   }
 
+  /** One client alone does not reach this server for a while. */
+  cutOff(client: string, ms: number): void {
+    this.#cutOff.add(client, ms);
+    this.#trouble(ms);
+    for (const connection of [...this.#connections]) if (connection.client === client) connection.break();
+  }
+
   #trouble(ms: number): void {
     this.troubleUntil = Math.max(this.troubleUntil, virtualNow() + ms);
   }
 
-  async connect(statementTimeoutMs: number): Promise<Connection> {
+  async connect(client: string, statementTimeoutMs: number): Promise<Connection> {
     const operation = currentOperation();
     await pause(operation.random.between(1, 4));
-    if (virtualNow() < this.#downUntil) throw refused();
+    if (virtualNow() < this.#downUntil || this.#cutOff.has(client)) throw refused();
     if (virtualNow() < this.#busyUntil) throw serverError("53300", "sorry, too many clients already");
-    const connection = new Connection(this, statementTimeoutMs);
+    const connection = new Connection(this, client, statementTimeoutMs);
     this.#connections.add(connection);
     return connection;
   }
@@ -151,6 +160,7 @@ export class PostgresServer {
 
 /** One connection as the server sees it. */
 export class Connection {
+  readonly client: string;
   readonly #server: PostgresServer;
   readonly #statementTimeoutMs: number;
   #transaction: Transaction | undefined;
@@ -159,8 +169,9 @@ export class Connection {
   /** Told when the connection breaks. */
   onBreak: () => void = () => undefined;
 
-  constructor(server: PostgresServer, statementTimeoutMs: number) {
+  constructor(server: PostgresServer, client: string, statementTimeoutMs: number) {
     this.#server = server;
+    this.client = client;
     this.#statementTimeoutMs = statementTimeoutMs;
   }
 

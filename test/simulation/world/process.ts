@@ -161,6 +161,11 @@ export function startProcess({ name, seed, database, redis, sessions }: ProcessO
       }),
     );
     app.post(
+      "/everything/revoke",
+      body,
+      route(async (req, res) => void res.json(await security.revokeAll(field(req, "id")))),
+    );
+    app.post(
       "/guess",
       body,
       security.rateLimit({ name: "guesses", limit: 10, windowSeconds: 60, key: (req) => field(req, "name") }),

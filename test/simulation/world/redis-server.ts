@@ -1,5 +1,6 @@
 import { currentOperation, within } from "./context.js";
 import type { FaultCounts, RedisFault } from "./faults.js";
+import { CutOffClients } from "./cut-off-clients.js";
 import { RedisEngine, type Reply, type Served } from "./redis-engine.js";
 import { pause, virtualNow } from "./virtual-time.js";
 
@@ -19,6 +20,7 @@ export class RedisServer {
   readonly #aheadMs: number;
   readonly #connections = new Set<RedisLink>();
   #downUntil = -1;
+  readonly #cutOff = new CutOffClients();
   /** When something last went wrong for everybody. */
   troubleUntil = -1;
   /** How often it lost its data. */
@@ -67,10 +69,17 @@ export class RedisServer {
     for (const connection of [...this.#connections]) connection.break();
   }
 
-  async connect(): Promise<RedisLink> {
+  /** One client alone does not reach this server for a while. */
+  cutOff(client: string, ms: number): void {
+    this.#cutOff.add(client, ms);
+    this.troubleUntil = Math.max(this.troubleUntil, virtualNow() + ms);
+    for (const connection of [...this.#connections]) if (connection.client === client) connection.break();
+  }
+
+  async connect(client: string): Promise<RedisLink> {
     await pause(currentOperation().random.between(1, 3));
-    if (virtualNow() < this.#downUntil) throw refused();
-    const connection = new RedisLink(this);
+    if (virtualNow() < this.#downUntil || this.#cutOff.has(client)) throw refused();
+    const connection = new RedisLink(this, client);
     this.#connections.add(connection);
     return connection;
   }
@@ -92,6 +101,7 @@ export class RedisServer {
 
 /** One connection. Commands arrive, and answers come back, in the order in which they were sent. */
 export class RedisLink {
+  readonly client: string;
   readonly #server: RedisServer;
   readonly #channels = new Map<string, (message: string) => void>();
   /** Rejects what has been sent and has no answer. */
@@ -103,8 +113,9 @@ export class RedisLink {
   /** Told when the connection breaks. */
   onBreak: () => void = () => undefined;
 
-  constructor(server: RedisServer) {
+  constructor(server: RedisServer, client: string) {
     this.#server = server;
+    this.client = client;
   }
 
   send(words: readonly string[]): Promise<Reply> {

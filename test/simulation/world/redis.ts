@@ -83,7 +83,7 @@ export class RedisClient extends EventEmitter {
 
   async #attempt(retries: number): Promise<void> {
     try {
-      const link = await this.#server.connect();
+      const link = await this.#server.connect(new URL(this.options.url).username);
       if (!this.#isOpen) return link.break();
       this.#use(link);
     } catch (error) {
