@@ -1,7 +1,7 @@
 import mysql from "mysql2";
 import { Kysely, MysqlDialect, PostgresDialect } from "kysely";
 import pg from "pg";
-import { describe, test } from "vitest";
+import { afterAll, beforeAll, describe, test } from "vitest";
 import {
   migrate,
   openMysql,
@@ -11,6 +11,7 @@ import {
   SqlSingleUseStore,
   SqlTokenStore,
   type OpenedServer,
+  type PortcullisDatabase,
   type PortcullisTables,
 } from "portcullis/sql";
 import {
@@ -25,7 +26,10 @@ import type { ApiKeyStore, CredentialStore, SingleUseStore, TokenStore } from ".
 import { openDatabase } from "../../src/stores/database/open-database.js";
 import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
 
-/** One database for a suite: each case begins with empty tables, which is faster than a database each. */
+/**
+ * One database and one pool for a suite: each case begins with empty tables, which is faster than a database and
+ * connections each.
+ */
 const ENGINES = [
   { engine: "PostgreSQL", newDatabase: postgresDatabase, open: openPostgres },
   { engine: "MariaDB", newDatabase: mariaDbDatabase, open: openMysql },
@@ -42,15 +46,14 @@ const TABLES = [
   "portcullis_single_use",
 ] as const;
 
-async function empty({ slowDb }: OpenedServer): Promise<void> {
-  await migrate(slowDb);
-  for (const table of TABLES) await slowDb.deleteFrom(table).execute();
+async function empty(db: PortcullisDatabase): Promise<void> {
+  for (const table of TABLES) await db.deleteFrom(table).execute();
 }
 
-/** The suite closes the store; the database goes with it. */
+/** The suite closes each store; the pool is closed after the last. */
 function closing<Store extends ApiKeyStore | TokenStore | CredentialStore | SingleUseStore>(
   store: Store,
-  close: () => Promise<void>,
+  close: () => Promise<void> = () => Promise.resolve(),
 ): Store {
   return Object.assign(store, { close });
 }
@@ -60,19 +63,25 @@ function each(cases: readonly ConformanceCase[]): void {
 }
 
 describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
-  let url: Promise<string> | undefined;
-  // Two servers' speed on a busy machine is not what is tested here, so statements have time.
+  let url: string;
+  let opened: OpenedServer;
+  beforeAll(async () => {
+    url = await newDatabase();
+    // Two servers' speed on a busy machine is not what is tested here, so statements have time.
+    opened = await open(url, { timeoutMs: 5000 });
+    await migrate(opened.slowDb);
+  });
+  afterAll(() => opened.close());
   const fresh = async () => {
-    const opened = await open(await (url ??= newDatabase()), { timeoutMs: 5000 });
-    await empty(opened);
+    await empty(opened.slowDb);
     return opened;
   };
 
   describe("API keys", () => {
     each(
       apiKeyStoreConformance(async () => {
-        const { db, slowDb, close } = await fresh();
-        return closing(new SqlApiKeyStore(db, { slowDb }), close);
+        const { db, slowDb } = await fresh();
+        return closing(new SqlApiKeyStore(db, { slowDb }));
       }),
     );
   });
@@ -80,8 +89,8 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
   describe("tokens", () => {
     each(
       tokenStoreConformance(async () => {
-        const { db, slowDb, close } = await fresh();
-        return closing(new SqlTokenStore(db, { slowDb }), close);
+        const { db, slowDb } = await fresh();
+        return closing(new SqlTokenStore(db, { slowDb }));
       }),
     );
   });
@@ -89,8 +98,8 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
   describe("credentials", () => {
     each(
       credentialStoreConformance(async () => {
-        const { db, slowDb, close } = await fresh();
-        return closing(new SqlCredentialStore(db, { slowDb }), close);
+        const { db, slowDb } = await fresh();
+        return closing(new SqlCredentialStore(db, { slowDb }));
       }),
     );
   });
@@ -98,17 +107,16 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
   describe("single-use records", () => {
     each(
       singleUseStoreConformance(async () => {
-        const { db, slowDb, close } = await fresh();
-        return closing(new SqlSingleUseStore(db, { slowDb }), close);
+        const { db, slowDb } = await fresh();
+        return closing(new SqlSingleUseStore(db, { slowDb }));
       }),
     );
   });
 
   describe("the stores of openDatabase, called before it is open", () => {
     const open = async () => {
-      const opened = await fresh();
-      await opened.close();
-      return openDatabase((await url) ?? "", createRuntime(), { timeoutMs: 5000 });
+      await fresh();
+      return openDatabase(url, createRuntime(), { timeoutMs: 5000 });
     };
     each(
       apiKeyStoreConformance(async () => {
@@ -155,35 +163,38 @@ const INSTANCES = [
 ];
 
 describe.each(INSTANCES)("a Kysely instance of the app on $engine", ({ newDatabase, dialect }) => {
-  let url: Promise<string> | undefined;
-  const fresh = async () => {
-    const db = new Kysely<PortcullisTables>({ dialect: dialect(await (url ??= newDatabase())) });
+  let db: PortcullisDatabase;
+  beforeAll(async () => {
+    db = new Kysely<PortcullisTables>({ dialect: dialect(await newDatabase()) });
     await migrate(db);
-    for (const table of TABLES) await db.deleteFrom(table).execute();
-    return { opened: openDatabase(db, createRuntime()), close: () => db.destroy() };
+  });
+  afterAll(() => db.destroy());
+  const fresh = async () => {
+    await empty(db);
+    return openDatabase(db, createRuntime());
   };
   each(
     apiKeyStoreConformance(async () => {
-      const { opened, close } = await fresh();
-      return closing(opened.apiKeys, close);
+      const opened = await fresh();
+      return closing(opened.apiKeys);
     }),
   );
   each(
     tokenStoreConformance(async () => {
-      const { opened, close } = await fresh();
-      return closing(opened.tokens, close);
+      const opened = await fresh();
+      return closing(opened.tokens);
     }),
   );
   each(
     credentialStoreConformance(async () => {
-      const { opened, close } = await fresh();
-      return closing(opened.credentials, close);
+      const opened = await fresh();
+      return closing(opened.credentials);
     }),
   );
   each(
     singleUseStoreConformance(async () => {
-      const { opened, close } = await fresh();
-      return closing(opened.singleUse, close);
+      const opened = await fresh();
+      return closing(opened.singleUse);
     }),
   );
 });
