@@ -1,10 +1,12 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-const MEMBER = fileURLToPath(new URL("member.ts", import.meta.url));
+/** In TypeScript, or compiled, as this file is. */
+const MEMBER = fileURLToPath(new URL(`member${extname(import.meta.url)}`, import.meta.url));
 const END_MS = 10_000;
 
 /** One app process: started, killed, ended and started again under the same name and port. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { bundle } from "./bundle.js";
+import { ROOT } from "./code-blocks.js";
 import { askBroker } from "./servers/broker.js";
 
 /** What tests run as processes of their own. */
@@ -11,12 +11,18 @@ const PROGRAMS = {
   "sql/busy-child": "test/stores/sql/busy-child.ts",
   "sql/starting-child": "test/stores/sql/starting-child.ts",
   "sql/writing-child": "test/stores/sql/writing-child.ts",
+  "fleet-example/main": "examples/fleet/main.ts",
+  "fleet-example/member": "examples/fleet/member.ts",
   "redis/closing-child": "test/stores/redis/closing-child.ts",
 } as const;
 
 /** Bundles them. The broker of a run does it once, when the first file asks for a program. */
 export async function startPrograms(): Promise<{ readonly url: string; close(): Promise<void> }> {
-  const { folder, remove } = await bundle(PROGRAMS);
+  // Loaded here, because each test file that asks for a server loads this module, and Vite takes a second.
+  const { bundle } = await import("./bundle.js");
+  const { folder, remove } = await bundle(PROGRAMS, [
+    { find: /^portcullis$/, replacement: join(ROOT, "src/index.ts") },
+  ]);
   return { url: folder, close: async () => remove() };
 }
 
