@@ -6,6 +6,7 @@ import { openRedis, type RedisConnection } from "../../src/stores/redis/client.j
 import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { ManualClock } from "../support/manual-clock.js";
+import { program } from "../support/programs.js";
 import { type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 import { TimedRedis } from "./limiter-timed-redis.js";
 import { runs } from "./seed.js";
@@ -239,9 +240,8 @@ describe("limits that change, with refunds, resets and a store that loses its da
 
   it("two processes on one Redis take, give back and are refused: never more than the limit in force at once", async () => {
     const prefix = `${uniqueName()}:`;
-    const children = [0, 1].map(() =>
-      fork(new URL("./limiter-refunds-child.mjs", import.meta.url), { execArgv: ["--import", "tsx"] }),
-    );
+    const script = await program("property/limiter-refunds-child");
+    const children = [0, 1].map(() => fork(script, { execArgv: [] }));
     const answers = await Promise.all(
       children.map(async (child: ChildProcess) => {
         child.send({ url: redis.url, prefix, limit: 20, attempts: 400 });

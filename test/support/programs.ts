@@ -13,7 +13,11 @@ const PROGRAMS = {
   "sql/writing-child": "test/stores/sql/writing-child.ts",
   "fleet-example/main": "examples/fleet/main.ts",
   "fleet-example/member": "examples/fleet/member.ts",
+  "memory/measurement": "test/stores/memory/sliding-window/memory-measurement.ts",
+  "property/limiter-refunds-child": "test/property/limiter-refunds-child.mjs",
   "redis/closing-child": "test/stores/redis/closing-child.ts",
+  // The library as a module.
+  portcullis: "src/index.ts",
 } as const;
 
 /** Bundles them. The broker of a run does it once, when the first file asks for a program. */

@@ -1,4 +1,6 @@
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { program } from "../../support/programs.js";
 import { type Answer, faults, prepare, PROTECTIVE_HEADERS, send } from "./answers.js";
 import { CONTENDERS, type Contender } from "./contenders.js";
 import { SCENARIOS, type Scenario } from "./scenarios.js";
@@ -10,10 +12,7 @@ const LIMIT = 30;
 const ALGORITHMS = ["HS256", "ES256"] as const;
 const SECURED = CONTENDERS.filter(({ base }) => base !== undefined);
 /** The source, not what may have been built from it. */
-const PORTCULLIS = {
-  settings: { portcullis: new URL("../../../src/index.ts", import.meta.url).href },
-  execArgv: ["--import", "tsx"],
-};
+const SOURCE = { portcullis: pathToFileURL(await program("portcullis")).href };
 
 const servers = new Map<string, ServerProcess>();
 const nameOf = ({ id }: Contender, { settings }: Scenario): string => `${id} ${settings?.algorithm ?? "HS256"}`;
@@ -25,10 +24,10 @@ beforeAll(async () => {
   const start = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const { contender, algorithm } = next;
-      const { settings, execArgv } = contender.file === "portcullis.mjs" ? PORTCULLIS : { settings: {}, execArgv: [] };
+      const source = contender.file === "portcullis.mjs" ? SOURCE : {};
       servers.set(
         `${contender.id} ${algorithm}`,
-        await startServer(contender, { settings: { ...settings, algorithm, limit: LIMIT }, execArgv }),
+        await startServer(contender, { settings: { ...source, algorithm, limit: LIMIT } }),
       );
     }
   };

@@ -26,7 +26,6 @@ export interface StartOptions {
   readonly settings?: Partial<ServerSettings> | undefined;
   /** The Node to run it. */
   readonly node?: string;
-  readonly execArgv?: readonly string[];
 }
 
 /** A server in a process of its own, on a private port of the loopback interface. */
@@ -40,14 +39,14 @@ export interface ServerProcess {
 /** @throws Error with what it wrote when it ends before it listens */
 export async function startServer(
   { file, variant }: Contender,
-  { settings, node = process.execPath, execArgv = [] }: StartOptions = {},
+  { settings, node = process.execPath }: StartOptions = {},
 ): Promise<ServerProcess> {
   const child = fork(
     fileURLToPath(new URL(`servers/${file}`, import.meta.url)),
     [JSON.stringify({ ...settings, variant })],
     {
       execPath: node,
-      execArgv: [...execArgv],
+      execArgv: [],
       cwd: fileURLToPath(new URL("../../..", import.meta.url)),
       // Express and others are slower in development. Nothing of the harness's own environment reaches the server.
       env: { PATH: process.env["PATH"], NODE_ENV: "production" },

@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { program } from "../../../support/programs.js";
 
-const MEASUREMENT = fileURLToPath(new URL("./memory-measurement.ts", import.meta.url));
+const MEASUREMENT = await program("memory/measurement");
 
 interface Measured {
   tracked: number;
@@ -15,8 +15,6 @@ interface Measured {
 async function measure(clients: number, requests: number): Promise<Measured> {
   const { stdout } = await promisify(execFile)(process.execPath, [
     "--expose-gc",
-    "--import",
-    "tsx",
     MEASUREMENT,
     String(clients),
     String(requests),
