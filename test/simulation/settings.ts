@@ -1,7 +1,7 @@
 import { inCi } from "../support/in-ci.js";
 
 /** How many seeds run: in CI, and in a developer's `npm test`, which is to end within minutes. */
-const SEEDS = inCi ? 2000 : 400;
+const SEEDS = inCi ? 2000 : 100;
 
 function fromEnvironment(name: string): number | undefined {
   const text = process.env[name];

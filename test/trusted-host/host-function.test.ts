@@ -72,6 +72,8 @@ describe.each(EXPRESS)("hosts as a function over a socket, $name", ({ express })
 
   it("is not asked about what is not a host, and once about a request", async () => {
     const to = await start({ hosts: () => inTable("asked") || true });
+    // Node 24 reads it.
+    const notRead = ["xn--a.example"].filter((host) => !URL.canParse(`http://${host}`));
     for (const host of [
       "",
       "a b",
@@ -79,7 +81,7 @@ describe.each(EXPRESS)("hosts as a function over a socket, $name", ({ express })
       `${TENANT}/`,
       `${TENANT}:`,
       "127.1",
-      ...(URL.canParse("http://xn--a.example") ? [] : ["xn--a.example"]),
+      ...notRead,
       `${"a".repeat(254)}`,
       `${TENANT}, ${EVIL}`,
     ])
@@ -93,7 +95,7 @@ describe.each(EXPRESS)("hosts as a function over a socket, $name", ({ express })
     expect(asked).toHaveLength(2);
     expect(new Set(seen())).toEqual(
       new Set(
-        ["missing", "duplicate", "malformed", "not-listed", "target-mismatch"].map(
+        ["missing", "duplicate", "malformed", ...notRead.map(() => "not-listed"), "target-mismatch"].map(
           (reason) => `portcullis_untrusted_host ${reason}`,
         ),
       ),
