@@ -9,6 +9,7 @@ import { currentOperation, within, type Operation } from "./context.js";
  */
 
 const START = Date.UTC(2026, 0, 1);
+const TURNS_AT_ONCE = 50;
 
 interface Alarm {
   readonly at: number;
@@ -165,8 +166,24 @@ function uninstall(): void {
   syncBuiltinESMExports();
 }
 
-/** One turn of the real event loop: all promises and ticks that are due run in it. */
-const turn = (): Promise<void> => new Promise((resolve) => void real.setImmediate(resolve));
+/** Turns that are still to come in this turn of the real event loop, and who waits for the next one. */
+let turnsLeft = 0;
+let nextTurn: () => void = () => undefined;
+
+/**
+ * All promises and ticks that are due run in it. Node runs them after each immediate. A turn of the real event loop, which
+ * asks the operating system, follows only after many of these.
+ */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    nextTurn = resolve;
+    if (turnsLeft === 0) for (; turnsLeft < TURNS_AT_ONCE; turnsLeft += 1) real.setImmediate(beginTurn);
+  });
+
+function beginTurn(): void {
+  turnsLeft -= 1;
+  nextTurn();
+}
 
 /** Runs `work` in virtual time to its end. Timers that are left are dropped. */
 export async function inVirtualTime<T>(work: () => Promise<T>): Promise<T> {
