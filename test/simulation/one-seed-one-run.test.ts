@@ -1,12 +1,13 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
-import { planOf, type Run, runOnce } from "./run-seed.js";
-import { World } from "./world/world.js";
-import { newOperation } from "./world/context.js";
-import { LIMIT } from "./world/process.js";
+import { dirname, join } from "node:path";
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import type * as Simulation from "./in-bundle.js";
+import type { Run } from "./run-seed.js";
+import type { World } from "./world/world.js";
 
-vi.mock("pg", () => import("./world/pg.js"));
-vi.mock("redis", () => import("./world/redis.js"));
-vi.mock("lru-cache", () => import("./world/small-lru.js"));
+// From the bundle: vitest would compile the library and all it replaces, and run each seed more slowly.
+const programs = dirname(inject("simulation"));
+const simulation = (await import(join(programs, "in-bundle.mjs"))) as typeof Simulation;
+const { planOf, runOnce, newOperation, LIMIT } = simulation;
 
 const SEEDS = Array.from({ length: 20 }, (_, at) => at + 1);
 
@@ -42,7 +43,7 @@ describe("one seed", { timeout: 120_000 }, () => {
 
 describe("the check of the main limit", () => {
   const worldWith = (times: readonly number[]): World => {
-    const world = new World(1, "memory", { sessions: "shared", redis: false });
+    const world = new simulation.World(1, "memory", { sessions: "shared", redis: false });
     const answer = { status: 200, headers: {}, cookies: [], body: {} };
     for (const began of times)
       world.exchanges.push({
