@@ -65,10 +65,10 @@ export interface AccountPasswords {
    * to 16) or bcrypt text (`$2a$`, `$2b$`, `$2y$`, cost 4 to 14), which needs the package bcrypt. The first log-in hashes
    * the password anew, but for one of 72 bytes or more under bcrypt, which reads no more. A person who has a password keeps
    * it, so an import can be repeated. From then on each refused log-in, of anybody, also costs a comparison with a hash of
-   * these parameters, so that its time does not tell whose hash was imported; of at most 20 different ones.
+   * these parameters, so that its time does not tell whose hash was imported. At most 20 different costs can be imported.
    *
    * @returns whether it was taken over; false for a person who has a password
-   * @throws InvalidInputError (rejects) when the text is no such hash, has the 21st different parameters, or nobody has this id
+   * @throws InvalidInputError (rejects) when the text is no such hash or brings a 21st cost, or nobody has this id
    * @throws SetupError (rejects) when the package bcrypt is needed and not installed
    * @throws StoreUnavailableError (rejects) @throws UsersUnavailableError (rejects)
    */
@@ -162,9 +162,9 @@ export function passwordsApi(
         );
       if (form === "bcrypt") await loadBcrypt();
       const { id } = await personOf("import", given);
-      const entry = passwordCredential(id, passwordData({ hash, isLong: false, isImported: true }), clock.now());
       if (await hasPassword(id)) return false;
       await parts.imported.record(hash);
+      const entry = passwordCredential(id, passwordData({ hash, isLong: false, isImported: true }), clock.now());
       // The name of a person's password is taken while they have one.
       return credentials.write((store, call) => store.change(id, { insert: [entry] }, call), id);
     },

@@ -1,17 +1,9 @@
 import { logIn } from "portcullis";
 import { describe, expect, test } from "vitest";
-import { accountsApp, type AccountsApp, type Client, PASSWORD, person } from "../support/app.js";
+import { accountsApp, type AccountsApp, type Client, NO_GUARD, PASSWORD, person } from "../support/app.js";
 
 const NEW = "another pass phrase of mine";
 const WRONG = "not the password at all";
-const NO_GUARD = {
-  loginLimits: {
-    address: { limit: 10_000 },
-    accountAndAddress: { limit: 10_000 },
-    account: { limit: 10_000 },
-    maxConsecutiveFailures: false,
-  },
-} as const;
 
 async function loggedIn(app: AccountsApp, login = "ada"): Promise<Client> {
   const client = app.client();

@@ -8,7 +8,7 @@ import { openSqlite } from "portcullis/sql";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { HashQueue, HashUnavailableError } from "../../../src/api-key/keys/hash-queue.js";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
-import { accountsApp, type AccountsApp, PASSWORD, person } from "../support/app.js";
+import { accountsApp, type AccountsApp, NO_GUARD, PASSWORD, person } from "../support/app.js";
 
 const WRONG = "not the password at all";
 /** NFKC makes another text of it, so that an imported hash is compared with both. */
@@ -17,14 +17,6 @@ const WRONG_IN_TWO_FORMS = "ﬁne, not the password";
 const OWNER = "no person, imported hashes";
 const OURS = "$argon2id$v=19$m=19456,t=2,p=1$";
 const ARGON2 = "$argon2i$v=19$m=1024,t=2,p=1$";
-const NO_GUARD = {
-  loginLimits: {
-    address: { limit: 10_000 },
-    accountAndAddress: { limit: 10_000 },
-    account: { limit: 10_000 },
-    maxConsecutiveFailures: false,
-  },
-} as const;
 
 /** The parameters of each hash that a password was compared with. */
 let compared: string[] = [];

@@ -4,17 +4,9 @@ import type { AccountUser, Argon2 } from "portcullis/accounts";
 import { testSecret } from "portcullis/testing";
 import { describe, expect, test } from "vitest";
 import type { Answer } from "../../support/serve.js";
-import { accountsApp, type AccountsApp, type Client, PASSWORD, person } from "../support/app.js";
+import { accountsApp, type AccountsApp, type Client, NO_GUARD, PASSWORD, person } from "../support/app.js";
 
 const WRONG = "not the password at all";
-const NO_GUARD = {
-  loginLimits: {
-    address: { limit: 10_000 },
-    accountAndAddress: { limit: 10_000 },
-    account: { limit: 10_000 },
-    maxConsecutiveFailures: false,
-  },
-} as const;
 
 /** What a client sees, without the values of headers that differ from one answer to the next. */
 function seen({ status, text, rawHeaders, headers }: Answer): unknown {

@@ -25,6 +25,16 @@ export interface AccountsApp {
   client(address?: string): Client;
 }
 
+/** Settings with which no limit of log-ins is met. */
+export const NO_GUARD = {
+  loginLimits: {
+    address: { limit: 10_000 },
+    accountAndAddress: { limit: 10_000 },
+    account: { limit: 10_000 },
+    maxConsecutiveFailures: false,
+  },
+} as const;
+
 /** The password of every person that `person` makes. */
 export const PASSWORD = "correct horse battery staple";
 
