@@ -135,21 +135,23 @@ export class GuardedTokenStore {
   }
 
   /**
-   * The latest cut-off of a subject. Never rejects: when the store cannot answer in time, it is what this process knows,
-   * so that a log-in need not wait for an outage to end.
+   * The latest cut-off of a subject.
+   *
+   * @throws TokenError (rejects) `store-unavailable`: tokens that do not come after it would be refused
    */
   async cutOffOf(subject: string, time: StoreTime): Promise<number | undefined> {
     if (!this.knowsCutOffs) return undefined;
-    try {
-      return cutOff(await this.read((store) => store.cutOffOf?.(subject), time, callerForPrincipal(subject)));
-    } catch {
-      return cutOff(this.#store.knownCutOffOf?.(subject));
-    }
+    return cutOff(await this.read((store) => store.cutOffOf?.(subject), time, callerForPrincipal(subject)));
+  }
+
+  /** The latest cut-off of a subject that this process knows. */
+  knownCutOffOf(subject: string): number | undefined {
+    return cutOff(this.#store.knownCutOffOf?.(subject));
   }
 
   /** Whether this process knows this cut-off of a subject, or a later one. */
   knowsCutOff(subject: string, at: number): boolean {
-    return (cutOff(this.#store.knownCutOffOf?.(subject)) ?? -Infinity) >= at;
+    return (this.knownCutOffOf(subject) ?? -Infinity) >= at;
   }
 
   insert(token: StoredRefreshToken, time: StoreTime): Promise<void> {

@@ -40,15 +40,16 @@ export class IssueClock {
     return { now, timestamp: Math.max(timestamp, cutOff, this.#lastCutOff) };
   }
 
-  /**
-   * Returns a time later than that of every token of the subject issued so far.
-   *
-   * @param known the subject's latest cut-off, according to the store
-   */
-  cutOff(known = 0): number {
+  /** Returns a time later than that of every token issued so far by a clock that is not too far ahead. */
+  cutOff(): number {
     this.take();
     // At least one millisecond: a token may have been issued in this one.
-    return Math.max(this.#latest + Math.max(this.#aheadMs, 1), known + 1, this.#lastCutOff + 1);
+    return Math.max(this.#latest + Math.max(this.#aheadMs, 1), this.#lastCutOff + 1);
+  }
+
+  /** Returns a time that a call made later than that of this cut-off, in any process, does not come before. */
+  earliestAfter(cutOff: number): number {
+    return cutOff - Math.max(this.#aheadMs, 1) + 1;
   }
 
   /** Applies a cut-off that the store has: tokens issued from now on are not earlier. */

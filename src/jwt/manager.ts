@@ -91,8 +91,8 @@ export class JwtManager {
   /**
    * Issues an access token alone, which cannot be refreshed.
    *
-   * @throws TokenError `invalid-input`; `store-unavailable` when a `revokeSubject` of this subject was refused and
-   * cannot be repeated now
+   * @throws TokenError `invalid-input`; `store-unavailable` when the last cut-off of the subject cannot be
+   * read, or a `revokeSubject` that was refused cannot be repeated now
    * @throws FactorRequiredError (rejects) as `issue` does
    */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
@@ -211,12 +211,14 @@ export class JwtManager {
   }
 
   /**
-   * @internal Whether the token that proved a principal is in force still, by the cut-offs of all processes. Never
-   * rejects.
+   * @internal Whether the token that proved a principal is in force still, by the cut-offs of all processes; by those
+   * that this process knows when they cannot be read. Never rejects.
    */
   async isInForce(principal: Principal): Promise<boolean> {
     const token = tokenFacts(principal);
-    const cutOff = await this.#parts.store.cutOffOf(token.subject, this.#storeTime());
+    const cutOff = await this.#parts.store
+      .cutOffOf(token.subject, this.#storeTime())
+      .catch(() => this.#parts.store.knownCutOffOf(token.subject));
     if (cutOff === undefined || token.issuedAt >= cutOff) return true;
     // It may be the one that was kept, which this process knows once it knows the cut-off.
     return this.#parts.store.knowsCutOff(token.subject, cutOff) && (await this.verifier.isNotRevoked(token));

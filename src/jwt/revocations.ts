@@ -111,13 +111,19 @@ export class TokenRevocations {
     // Decided once, by the time of this call, also for a repetition and for an answer that came too late: the log-ins that
     // follow a later revocation must not end.
     const begun = this.#issueClock.cutOff();
-    let at: number | undefined;
+    const earliest = this.#issueClock.earliestAfter(begun);
+    let decided: { readonly at: number; readonly unlessEndedSince: number } | undefined;
     await this.#store.revoke(
       `subject ${subject}`,
       async (store, isRepeated) => {
-        const known = at === undefined && !isRepeated ? cutOff(await store.cutOffOf?.(subject)) : undefined;
-        at ??= known === undefined || time.isOver ? begun : Math.max(begun, known + 1);
-        await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated, keep);
+        const known = decided === undefined && !isRepeated ? cutOff(await store.cutOffOf?.(subject)) : undefined;
+        const isLate = isRepeated || time.isOver;
+        const after = (known ?? -Infinity) + 1;
+        decided ??= isLate
+          ? { at: earliest, unlessEndedSince: earliest }
+          : { at: Math.max(begun, after), unlessEndedSince: Math.max(earliest, after) };
+        const { at, unlessEndedSince } = decided;
+        await store.revokeSubject(subject, at, this.#endOfTokens(at), isLate ? unlessEndedSince : undefined, keep);
         this.#issueClock.commit(at);
       },
       time,

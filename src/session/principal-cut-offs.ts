@@ -1,10 +1,10 @@
+import { BoundedCache } from "../core/bounded-cache.js";
 import { mapMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import { MAX_SESSION_SECONDS } from "../settings/durations.js";
 import type { SessionMetadata } from "../stores/contracts.js";
 import { callWithoutCircuit, StoreGuard } from "../stores/health/store-guard.js";
-import { withTimeout } from "../stores/health/timeout.js";
 import type { SessionCutOffs } from "../stores/revocations/session-cut-offs.js";
 import { sessionHandle } from "./session-cookie.js";
 
@@ -12,6 +12,8 @@ import { sessionHandle } from "./session-cookie.js";
 export type Since = Pick<SessionMetadata, "since" | "actorSince">;
 
 const NEVER: Since = Object.freeze({});
+/** Principals whose refused cut-off is remembered. */
+const MOST_REFUSED = 10_000;
 /** A cut-off is kept as long as any session may last, and an hour more for processes whose clocks differ. */
 const KEPT_MS = MAX_SESSION_SECONDS * 1000 + 3_600_000;
 
@@ -25,6 +27,8 @@ export class PrincipalCutOffs {
   readonly #guard: StoreGuard;
   readonly #runtime: Runtime;
   readonly #timeoutMs: number;
+  /** The refused cut-off of a principal, until a session may have begun after it. */
+  readonly #refused = new BoundedCache<number>({ max: MOST_REFUSED });
 
   constructor(source: SessionCutOffs, runtime: Runtime, timeoutMs: number) {
     this.#source = source;
@@ -57,8 +61,10 @@ export class PrincipalCutOffs {
   }
 
   /**
-   * The latest cut-offs of a principal and of the one who acts as it. Never rejects: when they cannot be read in time,
-   * it is what this process knows, and a cut-off that it does not know ends the session.
+   * The latest cut-offs of a principal and of the one who acts as it.
+   *
+   * @throws StoreUnavailableError (or rejects with it) when they cannot be read in time: a session without them could end
+   * by a cut-off that was there before it
    */
   latest(principalId: string, actorId: string | undefined): MaybePromise<Since> {
     return mapMaybe(this.#latestOf(principalId), (since) =>
@@ -73,21 +79,38 @@ export class PrincipalCutOffs {
   /**
    * Ends the sessions that began before this call, but for the one to keep.
    *
-   * @throws StoreUnavailableError (rejects) when the change log did not accept the cut-off in time: it holds in this
-   * process, which goes on trying to publish it
+   * @throws StoreUnavailableError (rejects) when the latest cut-off could not be read, or the change log did not accept
+   * this one in time: it holds in this process, which goes on trying to publish it
    */
   async end(principalId: string, keep: string | undefined): Promise<void> {
-    const known = (await this.#latestOf(principalId)) ?? 0;
-    const now = this.#runtime.clock.now();
+    const now = Math.floor(this.#runtime.clock.now());
+    let unread: Error | undefined;
+    const known = await callWithoutCircuit("revocation", this.#timeoutMs, async () =>
+      this.#source.sessionCutOffOf(principalId),
+    ).catch((error: Error) => {
+      unread = error;
+      return this.#source.knownSessionCutOffOf(principalId);
+    });
+    const about = {
+      kind: "principal",
+      name: principalId,
+      endsAt: now + KEPT_MS,
+      ...(keep === undefined ? {} : { keep }),
+    } as const;
+    // If this call is refused, it is repeated when a later one of another process, whose clock is behind, may have succeeded.
+    // What began after that one must not end, so a refused cut-off is only just later than those that this process knows,
+    // and no later when it is refused again.
+    const isAgain = known !== undefined && known === this.#refused.get(principalId);
+    const refused = { ...about, cutOff: isAgain ? known : (known ?? 0) + 1 };
+    this.#refused.set(principalId, refused.cutOff);
+    // The time, in case that cut-offs were lost which sessions still have.
+    const accepted = { ...about, cutOff: Math.max(now, (known ?? 0) + 1) };
     await callWithoutCircuit("revocation", this.#timeoutMs, () =>
-      this.#source.publish({
-        kind: "principal",
-        name: principalId,
-        cutOff: Math.max(Math.floor(now), known + 1),
-        endsAt: Math.floor(now) + KEPT_MS,
-        ...(keep === undefined ? {} : { keep }),
-      }),
+      this.#source.publishCutOff(unread === undefined ? accepted : refused, refused),
     );
+    this.#refused.delete(principalId);
+    // Another process may have published one that is greater, and then this one has ended nothing.
+    if (unread !== undefined) throw unread;
   }
 
   /** Most principals have no cut-off, so that no hash is computed for the handle. */
@@ -98,8 +121,10 @@ export class PrincipalCutOffs {
   }
 
   #latestOf(principalId: string): MaybePromise<number | undefined> {
-    const latest = this.#source.sessionCutOffOf(principalId);
-    if (!(latest instanceof Promise)) return latest;
-    return withTimeout(latest, this.#timeoutMs).catch(() => this.#source.knownSessionCutOffOf(principalId));
+    const read = this.#guard.join(() => this.#source.sessionCutOffOf(principalId));
+    return mapMaybe(read, (latest) => {
+      this.#refused.delete(principalId);
+      return latest;
+    });
   }
 }

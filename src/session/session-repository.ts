@@ -103,7 +103,11 @@ export class SessionRepository {
     return mapMaybe(this.#store.get(sid, caller), (record) => this.#validate(sid, record, caller));
   }
 
-  /** The latest cut-offs of a principal and an actor, for a session that begins now. Never rejects. */
+  /**
+   * The latest cut-offs of a principal and an actor, for a session that begins now.
+   *
+   * @throws StoreUnavailableError (or rejects with it) when they cannot be read in time
+   */
   sinceFor(principalId: string, actorId: string | undefined): MaybePromise<Since> {
     return this.#cutOffs.latest(principalId, actorId);
   }
@@ -113,11 +117,17 @@ export class SessionRepository {
     return this.#cutOffs.isKnown(sid, metadata);
   }
 
-  /** Whether a loaded session is in force still, by the cut-offs of all processes. Never rejects. */
+  /**
+   * Whether a loaded session is in force still, by the cut-offs of all processes; by those that this process knows when
+   * they cannot be read. Never rejects.
+   */
   async isInForce(sid: string, metadata: SessionMetadata): Promise<boolean> {
     const { principal } = metadata;
     if (principal === null) return false;
-    await this.#cutOffs.latest(principal.id, principal.actor?.id);
+    await orElse(
+      () => this.#cutOffs.latest(principal.id, principal.actor?.id),
+      () => ({}),
+    );
     return !this.#ended.has(sid) && !this.#cutOffs.isKnown(sid, metadata);
   }
 

@@ -285,9 +285,9 @@ function revokeAllOfCases(testCase: CaseOf<"revokeAllOf">): ConformanceCase[] {
       await store.insert(sampleKey());
       await store.revokeAllOf("owner", AT, "over");
       await store.insert(sampleKey({ id: "later" }));
-      await store.revokeAllOf("owner", AT, "over", { isRepeated: true });
+      await store.revokeAllOf("owner", AT + 1, "over", { unlessEndedSince: AT });
       assert.deepEqual(await inForce(store, "key-1", "later"), ["later"]);
-      await store.revokeAllOf("owner", AT + 1, "over", { isRepeated: true });
+      await store.revokeAllOf("owner", AT + 1, "over", { unlessEndedSince: AT + 1 });
       assert.deepEqual(await inForce(store, "later"), []);
     }),
 

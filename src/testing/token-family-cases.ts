@@ -100,17 +100,17 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
         const revokedAt = async (id: string) => (await store.get(id))?.revokedAt;
         await store.insert(sampleToken({ id: "before", familyId: "f1" }));
         // The first call did not reach the store.
-        await store.revokeSubject("user-1", at, at + 60_000, true);
+        await store.revokeSubject("user-1", at, at + 60_000, at);
         assert.equal(await revokedAt("before"), at);
         await store.insert(sampleToken({ id: "after", familyId: "f2" }));
-        await store.revokeSubject("user-1", at, at + 60_000, true);
+        await store.revokeSubject("user-1", at, at + 60_000, at);
         assert.equal(await revokedAt("after"), null);
         await store.revokeSubject("user-1", at + 10, at + 60_000);
         await store.insert(sampleToken({ id: "later", familyId: "f3" }));
-        await store.revokeSubject("user-1", at + 5, at + 60_000, true);
+        await store.revokeSubject("user-1", at + 15, at + 60_000, at + 5);
         assert.equal(await revokedAt("later"), null);
         assert.equal(await store.rotate("later", at, sampleToken({ id: "later-2", familyId: "f3" }), "sealed"), true);
-        await store.revokeSubject("user-1", at + 20, at + 60_000, true);
+        await store.revokeSubject("user-1", at + 20, at + 60_000, at + 20);
         for (const id of ["before", "after", "later", "later-2"])
           assert.notEqual(await revokedAt(id), null, `${id} is live`);
       },
@@ -149,7 +149,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
         const found = await Promise.all(names.map((name) => store.get(name)));
         return names.filter((_, index) => found[index]?.revokedAt !== null);
       };
-      await store.revokeSubject("user-1", at, at + 60_000, false, "kept");
+      await store.revokeSubject("user-1", at, at + 60_000, undefined, "kept");
       assert.deepEqual(await revoked(), ["other"]);
       assert.equal(await store.isRevoked(facts("kept")), false);
       assert.equal(await store.isRevoked(facts("other")), true);
@@ -157,12 +157,12 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.isRevoked({ jti: "other", subject: "user-1", issuedAt: at - 1 }), true);
       assert.equal(await store.rotate("kept", at, sampleToken({ id: "kept 2", familyId: "kept" }), "sealed"), true);
       // Once more, and then with another one to keep, which an earlier call has ended.
-      await store.revokeSubject("user-1", at + 1, at + 60_000, false, "kept");
+      await store.revokeSubject("user-1", at + 1, at + 60_000, undefined, "kept");
       assert.deepEqual([await revoked(), await store.isRevoked(facts("kept"))], [["other"], false]);
-      await store.revokeSubject("user-1", at + 2, at + 60_000, false, "other");
+      await store.revokeSubject("user-1", at + 2, at + 60_000, undefined, "other");
       assert.deepEqual(await revoked(), ["kept", "other"]);
       for (const name of ["kept", "other"]) assert.equal(await store.isRevoked(facts(name)), true, name);
-      await store.revokeSubject("user-2", at, at + 60_000, false, "kept");
+      await store.revokeSubject("user-2", at, at + 60_000, undefined, "kept");
       assert.deepEqual(await revoked(), ["kept", "other", "foreign"]);
     }),
 
@@ -170,7 +170,9 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       const at = Date.now();
       for (const name of ["kept", "other"]) await store.insert(sampleToken({ id: name, familyId: name }));
       await Promise.all(
-        Array.from({ length: 8 }, (_, index) => store.revokeSubject("user-1", at + index, at + 60_000, false, "kept")),
+        Array.from({ length: 8 }, (_, index) =>
+          store.revokeSubject("user-1", at + index, at + 60_000, undefined, "kept"),
+        ),
       );
       assert.equal((await store.get("kept"))?.revokedAt, null);
       assert.notEqual((await store.get("other"))?.revokedAt, null);

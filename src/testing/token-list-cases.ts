@@ -58,7 +58,7 @@ export function familyListCases(testCase: TokenCase): ConformanceCase[] {
       await store.revokeFamily("revoked", at);
       assert.deepEqual(await store.familiesOf("user-1", at + 1000, { limit: 10 }), [await store.findFamily("live")]);
       for (const id of [...all, "cut-off"]) assert.equal((await store.findFamily(id))?.id, id);
-      await store.revokeSubject("user-1", at + 1, at + 60_000, false, "live");
+      await store.revokeSubject("user-1", at + 1, at + 60_000, undefined, "live");
       assert.deepEqual(await idsOf(store, "user-1"), ["live"]);
       await store.revokeSubject("user-1", at + 2, at + 60_000);
       assert.deepEqual(await idsOf(store, "user-1"), []);

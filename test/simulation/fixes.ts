@@ -89,6 +89,13 @@ export const FIXES: readonly Fix[] = [
     seed: 5,
   },
   {
+    fault: "a log-in where revocations cannot be read ends by what was revoked before it",
+    fix: "this.#guard.join(() => this.#source.sessionCutOffOf(principalId))",
+    without:
+      "Promise.resolve(this.#source.sessionCutOffOf(principalId)).catch(() => this.#source.knownSessionCutOffOf(principalId))",
+    seed: 87,
+  },
+  {
     fault: "a process that reads no revocations goes on without them",
     fix: "return clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs;",
     without: "return true;",

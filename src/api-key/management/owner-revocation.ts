@@ -5,6 +5,12 @@ import type { AuditContext } from "../types.js";
 import { storeWith, withKeyErrors } from "./guarded-store.js";
 import type { ManagementParts } from "./parts.js";
 
+/**
+ * The clocks of two processes may be this far apart, in milliseconds: a call that was refused and is repeated must not end
+ * the keys made after a later call that another process, whose clock is behind, has done meanwhile.
+ */
+const CLOCKS_APART_MS = 10_000;
+
 /** One call that ends all keys of an owner. */
 export interface EndOfOwner {
   readonly ownerId: string;
@@ -28,7 +34,8 @@ export class OwnerRevocation {
    * Resolves when the mark is written and the other processes have been notified.
    *
    * @returns how many keys it ended, when the store says so in time
-   * @throws StoreUnavailableError (rejects): this process repeats it until the store has it
+   * @throws StoreUnavailableError (rejects): this process repeats it until the store has it, or another process has ended
+   * the owner's keys
    */
   async end({ ownerId, reason, keep, isAgain = false }: EndOfOwner, audit: AuditContext): Promise<number | undefined> {
     const { store, cache, changes, runtime, unfinished, options } = this.#parts;
@@ -42,7 +49,8 @@ export class OwnerRevocation {
     // The order matters: processes that are notified must read the mark.
     const end = async (isRepeated: boolean): Promise<number | undefined> => {
       await store.init();
-      const count = await marking.revokeAllOf(ownerId, at, reason, { keep, isRepeated });
+      const unlessEndedSince = isRepeated ? at - CLOCKS_APART_MS : undefined;
+      const count = await marking.revokeAllOf(ownerId, at, reason, { keep, unlessEndedSince });
       cache.evictAllOf(ownerId);
       await changes?.publish({ kind: "owner", name: ownerId });
       if (!isAnnounced) {

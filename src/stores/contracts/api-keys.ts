@@ -138,15 +138,15 @@ export interface ApiKeyStore {
    * on a clock. Works when the store is full. Cost: O(log n); in a memory store O(keys of the owner), which it bounds.
    *
    * @param options.keep id of a key of the owner that stays in force if it is
-   * @param options.isRepeated the call was made before with the same time and failed, maybe long ago. Then nothing
-   *   happens when the owner's keys have been ended at `at` or later. False by default
+   * @param options.unlessEndedSince nothing happens when the owner's keys have been ended at this time or later: for a
+   *   call that repeats one that failed, maybe long ago
    * @returns how many keys it ended that had not been revoked before; undefined when that is not known yet
    */
   revokeAllOf?(
     ownerId: string,
     at: number,
     reason: string,
-    options?: { readonly keep?: string | undefined; readonly isRepeated?: boolean | undefined },
+    options?: { readonly keep?: string | undefined; readonly unlessEndedSince?: number | undefined },
   ): Promise<number | undefined>;
   /**
    * After `revokeAllOf`: writes the end of each key into its record, a few in each turn, so that a later call does not

@@ -114,13 +114,18 @@ export interface TokenStore {
    * before `at`; the denial is kept until `forgetAfter`. One mark on the subject, however many families it has. The
    * order of family and revocation does not depend on a clock. Works when the store is full. Cost: O(log n).
    *
-   * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as
-   *   they are when the subject has been revoked at `at` or later: the user may have logged in again since. False by
-   *   default.
+   * @param unlessEndedSince families stay as they are when the subject has been revoked at this time or later: for a call
+   *   that repeats one that failed, maybe long ago, because the user may have logged in again since
    * @param keep the family that stays in force if it is, with its access tokens; or the `jti` of an access token without
    *   one
    */
-  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean, keep?: string): Promise<void>;
+  revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    unlessEndedSince?: number,
+    keep?: string,
+  ): Promise<void>;
   /**
    * The families of a subject that are in force at `now`: not revoked, alone or with the subject, and not expired.
    * Newest first (`createdAt`, then `id`, descending), starting after the family with the id `after`. Empty when `after`

@@ -102,13 +102,13 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     reason: string,
     {
       keep,
-      isRepeated = false,
-    }: { readonly keep?: string | undefined; readonly isRepeated?: boolean | undefined } = {},
+      unlessEndedSince = Infinity,
+    }: { readonly keep?: string | undefined; readonly unlessEndedSince?: number | undefined } = {},
   ): Promise<number> {
     nameText(ownerId);
     const change = { revokedAt: integer(at), revokedReason: text(reason) };
     const owner = this.#owners.get(ownerId);
-    if (owner === undefined || (isRepeated && (owner.endedAt ?? -Infinity) >= at)) return 0;
+    if (owner === undefined || (owner.endedAt ?? -Infinity) >= unlessEndedSince) return 0;
     owner.endedAt = Math.max(at, owner.endedAt ?? at);
     const kept = keep === undefined ? undefined : this.#keys.get(keep);
     const spared = new Set(kept?.ownerId === ownerId ? [...kept.path, kept.firstId] : []);

@@ -98,10 +98,10 @@ export class MemoryTokenStore implements TokenStore {
     subject: string,
     at: number,
     forgetAfter: number,
-    isRepeated = false,
+    unlessEndedSince = Infinity,
     keep?: string,
   ): Promise<void> {
-    const isDone = isRepeated && (this.#denials.cutOffOf(subject) ?? -Infinity) >= at;
+    const isDone = (this.#denials.cutOffOf(subject) ?? -Infinity) >= unlessEndedSince;
     this.#denials.cutOff(nameText(subject), integer(at), integer(forgetAfter), this.#clock.now(), keep);
     if (!isDone) this.#families.revokeSubject(subject, at, keep);
   }

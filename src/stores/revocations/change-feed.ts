@@ -2,7 +2,7 @@ import { StoreError } from "../../core/portcullis-error.js";
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
-import type { Change, ChangeBatch, ChangeSource, KeyChanges, KeyNotice } from "./changes.js";
+import type { Change, ChangeBatch, ChangeSource, CutOff, KeyChanges, KeyNotice } from "./changes.js";
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
@@ -125,6 +125,27 @@ export class ChangeFeed implements KeyChanges, SessionCutOffs {
       else this.#own.mayBeMissing();
       throw new StoreUnavailableError("revocation", { cause: error });
     }
+  }
+
+  /**
+   * Publishes a cut-off to every process. `refused` takes effect in this process at once; when the cut-off is refused, it
+   * is published in its place, as soon as possible.
+   *
+   * @throws StoreUnavailableError (rejects) when the change log did not accept the cut-off in time
+   */
+  async publishCutOff(cutOff: CutOff, refused: CutOff): Promise<void> {
+    this.note(refused);
+    try {
+      await withTimeout(this.#source.record([cutOff]), this.#writeMs);
+    } catch (error) {
+      if (!isPermanentError(error)) {
+        this.#own.add([refused], this.#runtime.clock.monotonic());
+        this.#own.mayBeMissing();
+      }
+      throw new StoreUnavailableError("revocation", { cause: error });
+    }
+    this.note(cutOff);
+    this.#own.add([cutOff], this.#runtime.clock.monotonic());
   }
 
   /** Applies changes in this process alone. */

@@ -31,12 +31,12 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     subject: string,
     at: number,
     forgetAfter: number,
-    isRepeated?: boolean,
+    unlessEndedSince?: number,
     keep?: string,
   ): Promise<void> {
     const kept = keep === undefined ? {} : { keep: nameText(keep) };
     await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter, ...kept }, () =>
-      this.#families.revokeSubject(subject, at, forgetAfter, isRepeated, keep),
+      this.#families.revokeSubject(subject, at, forgetAfter, unlessEndedSince, keep),
     );
   }
 

@@ -14,8 +14,11 @@ export interface SessionCutOffs {
   sessionCutOffOf(principalId: string): number | undefined | Promise<number | undefined>;
   /** The latest cut-off that this process knows. */
   knownSessionCutOffOf(principalId: string): number | undefined;
-  /** Takes effect in this process at once, and in every process when it resolves. */
-  publish(cutOff: CutOff): Promise<void>;
+  /**
+   * The cut-off takes effect in every process when this resolves. `refused`, which is not later, takes effect in this
+   * process at once; when the cut-off is refused, it takes effect in every process as soon as possible.
+   */
+  publishCutOff(cutOff: CutOff, refused: CutOff): Promise<void>;
 }
 
 /** Cut-offs in the memory of this process, for an app whose processes share no store. */
@@ -44,7 +47,7 @@ export class LocalCutOffs implements SessionCutOffs {
     return this.#denials.sessionCutOffOf(principalId);
   }
 
-  async publish(cutOff: CutOff): Promise<void> {
+  async publishCutOff(cutOff: CutOff): Promise<void> {
     this.#denials.deny(cutOff, this.#clock.now());
   }
 }

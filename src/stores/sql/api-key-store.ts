@@ -133,10 +133,10 @@ export class SqlApiKeyStore implements ApiKeyStore {
     reason: string,
     {
       keep,
-      isRepeated = false,
-    }: { readonly keep?: string | undefined; readonly isRepeated?: boolean | undefined } = {},
+      unlessEndedSince,
+    }: { readonly keep?: string | undefined; readonly unlessEndedSince?: number | undefined } = {},
   ): Promise<undefined> {
-    const revocation = { ownerId: nameText(ownerId), at: integer(at), reason: text(reason), keep, isRepeated };
+    const revocation = { ownerId: nameText(ownerId), at: integer(at), reason: text(reason), keep, unlessEndedSince };
     await writeTransaction(this.#db, (transaction, engine) => markOwner(transaction, engine, revocation));
   }
 

@@ -157,8 +157,8 @@ interface SubjectRevocation {
   readonly subject: string;
   readonly at: number;
   readonly endsAt: number;
-  /** Does nothing when the subject has been revoked at that time or later. */
-  readonly isRepeated: boolean;
+  /** Does nothing when the subject has been revoked at this time or later. */
+  readonly unlessEndedSince: number | undefined;
   /** The family that stays in force if it is. */
   readonly keep: string | undefined;
 }
@@ -186,10 +186,10 @@ async function insertNoMark(
 export async function markSubject(
   transaction: PortcullisDatabase,
   engine: SqlEngine,
-  { subject, at, endsAt, isRepeated, keep }: SubjectRevocation,
+  { subject, at, endsAt, unlessEndedSince, keep }: SubjectRevocation,
 ): Promise<void> {
   let before: { readonly mark: string; readonly revoked_at: unknown } | undefined;
-  if (isRepeated || keep !== undefined) {
+  if (unlessEndedSince !== undefined || keep !== undefined) {
     // So that there is a row to lock: calls that run at once run one after another.
     if (keep !== undefined) await insertNoMark(transaction, engine, subject, at);
     const query = transaction
@@ -198,7 +198,7 @@ export async function markSubject(
       .where("subject", "=", subject);
     const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
     before = known === undefined || textOf(known.mark) === NO_MARK ? undefined : known;
-    if (isRepeated && before !== undefined && Number(before.revoked_at) >= at) return;
+    if (before !== undefined && Number(before.revoked_at) >= (unlessEndedSince ?? Infinity)) return;
   }
   const mark = randomBytes(16).toString("base64url");
   if (keep !== undefined) {

@@ -15,15 +15,15 @@ export interface OwnerRevocation {
   readonly reason: string;
   /** Id of a key that stays in force if it is. */
   readonly keep: string | undefined;
-  /** Does nothing when the owner's keys have been ended at that time or later. */
-  readonly isRepeated: boolean;
+  /** Does nothing when the owner's keys have been ended at this time or later. */
+  readonly unlessEndedSince: number | undefined;
 }
 
 /** Writes one mark, however many keys the owner has. It ends the keys that were inserted before it. */
 export async function markOwner(
   transaction: PortcullisDatabase,
   engine: SqlEngine,
-  { ownerId, at, reason, keep, isRepeated }: OwnerRevocation,
+  { ownerId, at, reason, keep, unlessEndedSince = Infinity }: OwnerRevocation,
 ): Promise<void> {
   // First, so that there is a row to lock: calls that run at once run one after another.
   const insert = transaction
@@ -40,7 +40,7 @@ export async function markOwner(
     .where("owner_id", "=", ownerId);
   const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirstOrThrow();
   const isFirst = textOf(known.mark) === NO_MARK;
-  if (isRepeated && !isFirst && Number(known.revoked_at) >= at) return;
+  if (!isFirst && Number(known.revoked_at) >= unlessEndedSince) return;
   const mark = randomBytes(16).toString("base64url");
   if (keep !== undefined) {
     const kept = transaction.updateTable("portcullis_api_keys").set({ owner_mark: mark }).where("id", "=", keep);

@@ -129,7 +129,7 @@ export class SqlTokenStore implements TokenStore {
     subject: string,
     at: number,
     forgetAfter: number,
-    isRepeated = false,
+    unlessEndedSince?: number,
     keep?: string,
   ): Promise<void> {
     const denial: Denial = {
@@ -141,7 +141,7 @@ export class SqlTokenStore implements TokenStore {
     };
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
-      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated, keep });
+      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, unlessEndedSince, keep });
       // The last statement, so that its number is assigned shortly before the commit (see `change-position.ts`).
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
