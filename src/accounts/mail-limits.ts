@@ -85,7 +85,15 @@ export class MailLimits {
 
   /** The store refused what a mail would have been about: as there is none, it counts for nobody. */
   giveBack(req: Request): void {
-    takeBackSoon(this.#taken.get(req) ?? [], this.#host.runtime, this.#host.loginCounters().storeTimeoutMs);
+    this.#takeBack(this.#taken.get(req) ?? []);
+  }
+
+  /**
+   * The mail could not be sent: it does not count for its receiver. It counts for the client, whose next answer would
+   * otherwise tell that there was a mail.
+   */
+  giveBackUnsent(req: Request): void {
+    this.#takeBack((this.#taken.get(req) ?? []).filter(({ policy }) => policy !== REGISTER_PAIR));
   }
 
   /** A reset was done: its person may ask for a link at once. */
@@ -125,6 +133,10 @@ export class MailLimits {
 
   close(): void {
     this.#local?.close();
+  }
+
+  #takeBack(taken: readonly Taken[]): void {
+    takeBackSoon(taken, this.#host.runtime, this.#host.loginCounters().storeTimeoutMs);
   }
 
   #addressOf(req: Request): string {

@@ -29,17 +29,24 @@ export class Notices {
     return this.#notify !== undefined;
   }
 
-  /** Sends a notice after the answer has been decided. */
-  send(notice: AccountNotice): void {
+  /**
+   * Sends a notice after the answer has been decided.
+   *
+   * @param onUnsent called when it was not sent; what became of one that is late, nobody knows
+   */
+  send(notice: AccountNotice, onUnsent: () => void = () => undefined): void {
     const notify = this.#notify;
     if (notify === undefined) return;
-    if (this.#sending.size >= MOST_WAITING) return this.#failed(notice, "too-many");
+    if (this.#sending.size >= MOST_WAITING) {
+      this.#failed(notice, "too-many");
+      return onUnsent();
+    }
     const work = new Promise((resolve) => setImmediate(resolve))
       // A function that hangs does not keep the process from its end.
       .then(() => inTime(Promise.resolve(notify(Object.freeze(notice))), NOTIFY_MS, false))
       .then(
-        (answer) => (answer === LATE ? this.#gaveUp(notice, "late", LATE) : undefined),
-        (error: unknown) => this.#gaveUp(notice, "failed", error),
+        (answer) => void (answer === LATE && this.#gaveUp(notice, "late", LATE)),
+        (error: unknown) => (this.#gaveUp(notice, "failed", error) ? onUnsent() : undefined),
       )
       .finally(() => this.#sending.delete(notice));
     this.#sending.set(notice, work);
@@ -51,11 +58,16 @@ export class Notices {
     for (const notice of this.#sending.keys()) this.#gaveUp(notice, "late", LATE);
   }
 
-  /** Announces once that a notice was not sent. What the function rejected with may contain the address or the link. */
-  #gaveUp(notice: AccountNotice, reason: string, cause: unknown): void {
-    if (!this.#sending.delete(notice)) return;
+  /**
+   * Announces once that a notice was not sent. What the function rejected with may contain the address or the link.
+   *
+   * @returns whether this call did
+   */
+  #gaveUp(notice: AccountNotice, reason: string, cause: unknown): boolean {
+    if (!this.#sending.delete(notice)) return false;
     this.#failed(notice, reason);
     this.#functions.report("notify", cause);
+    return true;
   }
 
   /** What it rejected with may contain the address or the link, so the event does not say it. */

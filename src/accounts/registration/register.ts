@@ -54,10 +54,11 @@ export function registerByMail(context: AccountsContext, { maker, limits, regist
     });
     registrations.giveCookie(res, secret);
     if (!pending.isMailed) return SENT;
+    const onUnsent = (): void => limits.giveBackUnsent(req);
     if (person === undefined) {
       const expiresAt = credential.createdAt + REGISTRATION_MS;
-      notices.send({ kind: "verify-email", user: newUser(login), link, expiresAt });
-    } else if (isTold && !person.isDisabled) notices.send({ kind: "account-exists", user: person.user });
+      notices.send({ kind: "verify-email", user: newUser(login), link, expiresAt }, onUnsent);
+    } else if (isTold && !person.isDisabled) notices.send({ kind: "account-exists", user: person.user }, onUnsent);
     return SENT;
   }
 

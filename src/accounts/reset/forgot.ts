@@ -50,7 +50,8 @@ export function forgotRoute(
       });
     if (receiver !== undefined) {
       const { user } = receiver;
-      notices.send({ kind: "password-reset", user, link, expiresAt: now + RESET_LINK_MS });
+      const expiresAt = now + RESET_LINK_MS;
+      notices.send({ kind: "password-reset", user, link, expiresAt }, () => limits.giveBackUnsent(req));
     }
     return SENT;
   }
