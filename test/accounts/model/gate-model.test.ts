@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { runs } from "../../property/seed.js";
 import { inCi } from "../../support/in-ci.js";
-import { Browser, PASSWORD, type People, World } from "./world.js";
+import { Browser, isRequired, PASSWORD, type People, World } from "./world.js";
 
 /** CI runs them all; elsewhere the seed is a new one in each run, so that many runs try what one does not. */
 const SEQUENCES = inCi ? 10_000 : 1000;
@@ -43,6 +43,9 @@ const ACTIONS = [
   "back door for a token",
   "refresh",
   "make a key",
+  "register",
+  "confirm a registration",
+  "end a session",
   "take the other's cookies",
   "pending as a cookie",
   "cookie as pending",
@@ -52,16 +55,16 @@ const ACTIONS = [
 const step = fc.record<Step>({
   actor: fc.constantFrom("honest", "thief", "thief"),
   browser: fc.constantFrom(0, 1),
-  name: fc.constantFrom("ada", "ada", "bob", "root"),
+  name: fc.constantFrom("ada", "ada", "bob", "root", "eve", "rootEve"),
   what: fc.constantFrom(...ACTIONS),
   variant: fc.nat(3),
 });
 
-/** The way of the honest: the steps drawn by lot seldom take it to its end. */
-function straightIn(name: Name): Step[] {
-  const ways = ["log in", "prove a factor", "token from session"] as const;
-  return ways.map((what) => ({ actor: "honest", browser: 0, name, what, variant: 0 }));
-}
+/** Ways of the honest: the steps drawn by lot seldom take one to its end. */
+const straight = (name: Name, ways: readonly Step["what"][]): Step[] =>
+  ways.map((what) => ({ actor: "honest", browser: 0, name, what, variant: 0 }));
+const STRAIGHT_IN = ["log in", "prove a factor", "token from session", "make a key"] as const;
+const STRAIGHT_NEW = ["register", "confirm a registration", "begin TOTP", "confirm TOTP", "make a key"] as const;
 
 const SECOND = ["totp", "recovery", "webauthn"];
 
@@ -73,6 +76,10 @@ class Run {
   readonly seen: string[] = [];
   readonly recovery = new Map<string, string[]>();
   readonly oldLinks: string[] = [];
+  /** People who have, or had, a second factor: nobody else can have proved one. */
+  readonly everHad = new Set<string>();
+  /** How many keys were made. */
+  keys = 0;
   /** A factor that the thief has set up for a person who had none: from then on it is the thief's account. */
   readonly stolen = new Set<string>();
   /** The secret that a browser was given and has not confirmed. */
@@ -154,14 +161,15 @@ class Run {
       case "new recovery codes": {
         const owner = await this.ownerOf(client, by);
         const { status, body } = await client.post("/account/recovery-codes", {}, by);
-        if (status === 200 && owner !== undefined) this.recovery.set(owner, body.recoveryCodes as string[]);
+        if (status === 201 && owner !== undefined) this.recovery.set(owner, body.recoveryCodes as string[]);
         return;
       }
       case "remove a factor": {
         const { body } = await client.get("/account/factors", by);
         const factors = (body.factors ?? []) as { id: string; method: string }[];
-        const totp = factors.find(({ method }) => method === "totp");
-        if (totp !== undefined) await client.delete(`/account/factors/${totp.id}`, by);
+        const path = `/account/factors/${factors.find(({ method }) => method === "totp")?.id ?? "none"}`;
+        if (variant < 2) await client.delete(path, by);
+        else await client.post(`${path}/remove`, {}, by);
         return;
       }
       case "reset":
@@ -169,8 +177,7 @@ class Run {
         if (what === "reset") {
           await client.post("/account/password/forgot", { login: id });
           // The notice is sent after the answer.
-          for (let turn = 0; turn < 20 && !this.world.links.has(id); turn += 1)
-            await new Promise((resolve) => setImmediate(resolve));
+          await mail(() => this.world.links.has(id));
         }
         const token =
           what === "reset" ? this.world.links.get(id) : this.oldLinks[variant % Math.max(1, this.oldLinks.length)];
@@ -192,15 +199,33 @@ class Run {
       }
       case "token from session":
         return void (await client.post("/token", {}, by));
+      case "register":
+        await client.post("/account/register", { login: id, password: PASSWORD });
+        // A name that is taken gets no link.
+        return mail(() => this.world.registrations.has(id) || this.world.users.has(id));
+      case "confirm a registration": {
+        const token = this.world.registrations.get(id);
+        if (token === undefined) return;
+        const deliver = variant < 2 ? {} : { deliver: "tokens" };
+        return void (await client.post("/account/email/verify", { token, password: PASSWORD, ...deliver }));
+      }
+      case "end a session": {
+        const { body } = await client.get("/account/sessions", by);
+        const all = (body.sessions ?? []) as { handle: string }[];
+        const handle = all[variant % Math.max(1, all.length)]?.handle;
+        return void (handle !== undefined && (await client.delete(`/account/sessions/${handle}`, by)));
+      }
       case "back door": {
-        const has = (await this.withFactor()).has(id) || name === "root";
+        if (!this.world.users.has(id)) return;
+        const has = (await this.withFactor()).has(id) || isRequired(id);
         const { status } = await client.post(`/back-door/${id}`, {});
         // In a session of the same person, a renewal without methods proves nothing either.
         if (has) expect(status, "logIn without methods made a session").toBe(401);
         return;
       }
       case "back door for a token": {
-        const has = (await this.withFactor()).has(id) || name === "root";
+        if (!this.world.users.has(id)) return;
+        const has = (await this.withFactor()).has(id) || isRequired(id);
         const { status } = await client.post(`/back-door-token/${id}`, {});
         if (has) expect(status, "signAccessToken without methods made a token").toBe(401);
         return;
@@ -211,8 +236,9 @@ class Run {
       case "make a key": {
         const principal = (await client.get("/me", by)).body as { id?: string; methods?: { method: string }[] };
         const { status } = await client.post("/keys", { name: "k", scopes: [] }, by);
-        if (status === 201) await this.checkProved(principal, "a key was made");
-        return;
+        if (status !== 201) return;
+        this.keys += 1;
+        return this.checkProved(principal, "a key was made");
       }
       case "take the other's cookies":
         for (const [cookie, value] of other.cookies)
@@ -243,6 +269,7 @@ class Run {
 
   /** What every credential that works must show. A browser that has none would ask as nobody. */
   async check(): Promise<void> {
+    for (const id of await this.withFactor()) this.everHad.add(id);
     for (const client of [...this.honest, ...this.thief])
       for (const by of client.credentials()) {
         const { status, body } = await client.get("/me", by);
@@ -260,10 +287,16 @@ class Run {
     what: string,
   ): Promise<void> {
     if (id === undefined) return;
-    const owes = (await this.withFactor()).has(id) || id === this.people.root;
+    const owes = (await this.withFactor()).has(id) || isRequired(id);
     const proved = methods.some(({ method }) => SECOND.includes(method));
+    expect(proved && !this.everHad.has(id), `${what} by a factor that ${id} never had`).toBe(false);
     expect(owes && !proved, `${what} for ${id.replace(/\d+/, "")} without the second factor`).toBe(false);
   }
+}
+
+/** Waits for mail that may come: it is sent after the answer. */
+async function mail(hasCome: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 20 && !hasCome(); turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe("the gate", () => {
@@ -271,6 +304,13 @@ describe("the gate", () => {
     let world = new World();
     let sequences = 0;
     const reached = new Map<string, number>();
+    const count = (what: string, times: number): void => void reached.set(what, (reached.get(what) ?? 0) + times);
+    const examples: [Step[]][] = [
+      [straight("ada", STRAIGHT_IN)],
+      [straight("bob", STRAIGHT_IN)],
+      [straight("eve", STRAIGHT_NEW)],
+      [straight("rootEve", STRAIGHT_NEW)],
+    ];
     await world.security.ready();
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {
@@ -285,6 +325,8 @@ describe("the gate", () => {
           await run.take(one);
           await run.check();
         }
+        count("keys", run.keys);
+        count("people made", [run.people.eve, run.people.rootEve].filter((id) => world.users.has(id)).length);
         for (const client of run.honest)
           for (const by of client.credentials()) {
             const { body } = await client.get("/me", by);
@@ -293,14 +335,14 @@ describe("the gate", () => {
               .map(({ method }) => method)
               .sort()
               .join("+")}`;
-            reached.set(what, (reached.get(what) ?? 0) + 1);
+            count(what, 1);
           }
       }),
-      { numRuns: runs(SEQUENCES), examples: [[straightIn("ada")], [straightIn("bob")]] },
+      { numRuns: runs(SEQUENCES), examples },
     );
     await world.security.close();
     // A server that refuses everything would pass as well.
-    for (const what of ["cookies pwd", "cookies pwd+totp", "token pwd", "token pwd+totp"])
+    for (const what of ["cookies pwd", "cookies pwd+totp", "token pwd", "token pwd+totp", "keys", "people made"])
       expect(reached.get(what) ?? 0, what).toBeGreaterThan(0);
   }, 1_200_000);
 });

@@ -19,6 +19,15 @@ export interface People {
   readonly bob: string;
   /** Must have a second factor, and has none at first. */
   readonly root: string;
+  /** Is nobody until somebody registers the name. */
+  readonly eve: string;
+  /** As eve, and must have a second factor then. */
+  readonly rootEve: string;
+}
+
+/** Whether the app requires a second factor of the person with this name. */
+export function isRequired(name: string): boolean {
+  return name.startsWith("root");
 }
 
 const PATIENT_MS = 10_000;
@@ -34,6 +43,8 @@ export class World {
   readonly users = new Map<string, AccountUser>();
   /** The link of the last reset, by person. */
   readonly links = new Map<string, string>();
+  /** The link of the last registration, by name. */
+  readonly registrations = new Map<string, string>();
   readonly app: Express;
   readonly security: Security;
   readonly accounts: ReturnType<typeof createAccounts>;
@@ -72,9 +83,14 @@ export class World {
         users: {
           findByLogin: (login) => this.users.get(login),
           findById: (id) => this.users.get(id),
+          create: ({ login }) => {
+            const user = { id: login, login, email: `${login}@example.com`, emailVerified: true };
+            this.users.set(login, user);
+            return user;
+          },
         },
         notify: (notice) => this.#receive(notice),
-        factors: { required: ({ login }) => login.startsWith("root") },
+        factors: { required: ({ login }) => isRequired(login) },
       },
       { argon2: FAST },
     );
@@ -112,18 +128,16 @@ export class World {
   }
 
   #receive({ kind, user, link }: AccountNotice): void {
-    if (kind === "password-reset" && link !== undefined)
-      this.links.set(String(user.id), new URL(link).searchParams.get("token") ?? "");
+    const token = link === undefined ? "" : (new URL(link).searchParams.get("token") ?? "");
+    if (kind === "password-reset") this.links.set(String(user.id), token);
+    if (kind === "verify-email") this.registrations.set(user.login, token);
   }
 
   /** New people, and what is needed to begin with. */
   async people(): Promise<People> {
     this.#sequence += 1;
-    const [ada, bob, root] = ["ada", "bob", "root"].map((name) => `${name}${this.#sequence}`) as [
-      string,
-      string,
-      string,
-    ];
+    const named = (name: string): string => `${name}${this.#sequence}`;
+    const [ada, bob, root] = [named("ada"), named("bob"), named("root")];
     for (const id of [ada, bob, root]) {
       this.users.set(id, { id, login: id, email: `${id}@example.com`, emailVerified: true });
       await this.accounts.passwords.set(id, PASSWORD);
@@ -136,7 +150,7 @@ export class World {
     if (confirmed.status !== 200)
       throw new Error(`the model could not begin: ${JSON.stringify([entered, body, confirmed])}`);
     this.clock.advance(60_000);
-    return { ada, bob, root };
+    return { ada, bob, root, eve: named("eve"), rootEve: named("root-eve") };
   }
 
   /** The code that a person's authenticator app shows now, or showed some steps ago. */
