@@ -38,8 +38,9 @@ export interface AccountUsers {
   /** The person with this id, or nothing: then it is the id of a service, which needs no second factor. */
   findById(id: string): AccountUser | undefined | null | Promise<AccountUser | undefined | null>;
   /**
-   * Makes a person. Without it there is no registration. Rejecting refuses the registration, and says that nobody was made;
-   * returning nothing says that the name is taken.
+   * Makes a person. Without it there is no registration. Rejecting refuses the registration, and says that nobody was made:
+   * when the answer to a commit was lost, look for the person by the id that you gave them, and return them if they are
+   * there. Otherwise the name is taken from then on. Returning nothing says that it is taken.
    */
   create?(account: NewAccount): AccountUser | undefined | null | Promise<AccountUser | undefined | null>;
 }
