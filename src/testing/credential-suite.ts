@@ -56,6 +56,8 @@ function recordCases(testCase: CredentialCase): ConformanceCase[] {
         assert.equal(await store.find(other, one.name), undefined, JSON.stringify(other));
       }
       assert.equal(await store.find("password", one.name), undefined);
+      for (const other of [one.name.toUpperCase(), `${one.name} `, ` ${one.name}`])
+        assert.equal(await store.find("totp", other), undefined, JSON.stringify(other));
     }),
 
     testCase("listOf is in the order of createdAt and id, and has expired credentials too", async (store) => {

@@ -28,6 +28,19 @@ describe("POST /login/factor", () => {
     expect(me.methods.map(({ method }) => method)).toEqual(["pwd", "totp"]);
   });
 
+  test("a right password counts as no failed log-in, though a code is owed", async () => {
+    const three = { limit: 3 };
+    const app = await accountsApp({}, { loginLimits: { address: three, accountAndAddress: three, account: three } });
+    await person(app);
+    const first = app.client();
+    await first.logIn();
+    await enrol(app, first);
+    for (let time = 0; time < 6; time += 1) expect((await app.client().logIn()).status).toBe(200);
+    const failed = [];
+    for (let time = 0; time < 4; time += 1) failed.push((await app.client().logIn("ada", "wrong")).status);
+    expect(failed).toEqual([401, 401, 401, 429]);
+  });
+
   test("without a log-in, in another browser, or for an unknown method nothing opens", async () => {
     const app = await accountsApp();
     await person(app);
