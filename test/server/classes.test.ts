@@ -1,12 +1,15 @@
-import { IncomingMessage, ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { IncomingMessage, request, Server, ServerResponse } from "node:http";
+import { createServer as createTlsServer, request as tlsRequest } from "node:https";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import express5, { type Express } from "express";
 import express4 from "express4";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { applySecurity } from "../../src/index.js";
 import { serve, type TestServer } from "../support/serve.js";
+import { makeCertificates } from "../support/servers/certificates.js";
 
 const SETTINGS = { trustedHosts: ["127.0.0.1"], debug: true, rateLimit: false } as const;
 
@@ -105,49 +108,63 @@ describe.each([
     server = await serve(security.createServer());
     expect((await server.send("/")).json()).toEqual(["object", null]);
   });
-});
 
-it("the classes serve https too", async () => {
-  const app = express5();
-  const security = applySecurity(app, SETTINGS);
-  const tls = createTlsServer({ ...security.serverOptions }, app);
-  const { IncomingMessage: Request, ServerResponse: Response } = security.serverOptions;
-  expect(Request.prototype).toBe(app.request);
-  expect(Response.prototype).toBe(app.response);
-  expect(Object.getPrototypeOf(Request)).toBe(IncomingMessage);
-  expect(Object.getPrototypeOf(Response)).toBe(ServerResponse);
-  expect(Object.isFrozen(security.serverOptions)).toBe(true);
-  tls.close();
-});
-
-it("an upgrade request has the app's prototype, and its socket is the app's to use", async () => {
-  const app = express5();
-  const security = applySecurity(app, SETTINGS);
-  const httpServer = security.createServer();
-  httpServer.on("upgrade", (req, socket) => {
-    expect(req).toBeInstanceOf(IncomingMessage);
-    socket.end(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: test\r\nConnection: Upgrade\r\n\r\n${req.url}`);
+  it("the classes serve https too, and the protections run", async () => {
+    const app = express();
+    const security = applySecurity(app, SETTINGS);
+    app.get("/", (req, res) => {
+      res.json([req.secure, Object.getPrototypeOf(req) === app.request, Object.getPrototypeOf(res) === app.response]);
+    });
+    const { IncomingMessage: Request, ServerResponse: Response } = security.serverOptions;
+    expect([Request.prototype, Response.prototype]).toEqual([app.request, app.response]);
+    expect([Object.getPrototypeOf(Request), Object.getPrototypeOf(Response)]).toEqual([
+      IncomingMessage,
+      ServerResponse,
+    ]);
+    expect(Object.isFrozen(security.serverOptions)).toBe(true);
+    const files = makeCertificates("IP:127.0.0.1,DNS:elsewhere.example");
+    onTestFinished(() => files.remove());
+    const [ca, cert, key] = [files.ca, files.cert, files.key].map((path) => readFileSync(path));
+    const tls = createTlsServer({ ...security.serverOptions, cert, key }, app).listen(0, "127.0.0.1");
+    onTestFinished(() => void tls.close());
+    await once(tls, "listening");
+    const ask = async (headers: Record<string, string>): Promise<[status: number | undefined, body: string]> => {
+      const options = { ca, host: "127.0.0.1", port: (tls.address() as AddressInfo).port, headers, agent: false };
+      const [answer] = (await once(tlsRequest(options).end(), "response")) as [IncomingMessage];
+      return [answer.statusCode, await text(answer)];
+    };
+    expect(await ask({})).toEqual([200, "[true,true,true]"]);
+    expect(await ask({ host: "elsewhere.example" })).toEqual([400, expect.stringContaining("untrusted-host")]);
   });
-  httpServer.listen(0, "127.0.0.1");
-  await once(httpServer, "listening");
-  const { port } = httpServer.address() as AddressInfo;
-  const { request } = await import("node:http");
-  const req = request({ port, path: "/socket", headers: { connection: "Upgrade", upgrade: "test" } }).end();
-  const [, , head] = (await once(req, "upgrade")) as [unknown, unknown, Buffer];
-  expect(head.toString()).toBe("/socket");
-  httpServer.close();
-});
 
-it("a patched http.Server.prototype.emit, as OpenTelemetry has, sees the request before the layers and the app", async () => {
-  const { Server } = await import("node:http");
-  const { emit } = Server.prototype;
-  const order: string[] = [];
-  Server.prototype.emit = function (this: InstanceType<typeof Server>, name: string, ...args: unknown[]) {
-    if (name === "request") order.push(`instrumentation ${(args[0] as IncomingMessage).url}`);
-    return (emit as (...all: unknown[]) => boolean).call(this, name, ...args);
-  } as typeof emit;
-  try {
-    const app = express5();
+  it("an upgrade request has the methods of Express, and its socket is the app's to use", async () => {
+    const app = express();
+    const security = applySecurity(app, SETTINGS);
+    const httpServer = security.createServer();
+    const seen: unknown[] = [];
+    httpServer.on("upgrade", (req: express5.Request, socket) => {
+      seen.push(req instanceof IncomingMessage, Object.getPrototypeOf(req) === app.request, req.get("upgrade"), req.ip);
+      socket.end(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: test\r\nConnection: Upgrade\r\n\r\n${req.url}`);
+    });
+    httpServer.listen(0, "127.0.0.1");
+    onTestFinished(() => void httpServer.close());
+    await once(httpServer, "listening");
+    const { port } = httpServer.address() as AddressInfo;
+    const req = request({ port, path: "/socket", headers: { connection: "Upgrade", upgrade: "test" } }).end();
+    const [, , head] = (await once(req, "upgrade")) as [unknown, unknown, Buffer];
+    expect(head.toString()).toBe("/socket");
+    expect(seen).toEqual([true, true, "test", "127.0.0.1"]);
+  });
+
+  it("a patched http.Server.prototype.emit, as OpenTelemetry has, sees the request before the layers and the app", async () => {
+    const { emit } = Server.prototype;
+    const order: string[] = [];
+    Server.prototype.emit = function (this: Server, name: string, ...args: unknown[]) {
+      if (name === "request") order.push(`instrumentation ${(args[0] as IncomingMessage).url}`);
+      return (emit as (...all: unknown[]) => boolean).call(this, name, ...args);
+    } as typeof emit;
+    onTestFinished(() => void (Server.prototype.emit = emit));
+    const app = express();
     const security = applySecurity(app, { ...SETTINGS, onRefusal: (problem) => void order.push(problem.code) });
     app.get("/", (_req, res) => {
       order.push("app");
@@ -157,9 +174,7 @@ it("a patched http.Server.prototype.emit, as OpenTelemetry has, sees the request
     await server.send("/");
     await server.send("/refused", { headers: { host: "elsewhere.example" } });
     expect(order).toEqual(["instrumentation /", "app", "instrumentation /refused", "untrusted-host"]);
-  } finally {
-    Server.prototype.emit = emit;
-  }
+  });
 });
 
 it.each(["IncomingMessage", "ServerResponse"])("createServer refuses a class of the app for %s", (name) => {

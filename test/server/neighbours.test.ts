@@ -1,17 +1,21 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import express, { type Express } from "express";
+import type { Express } from "express";
 import expressWs from "express-ws";
 import { applySecurity, type Security } from "portcullis";
 import { Server as SocketServer } from "socket.io";
 import { io } from "socket.io-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
+import { EXPRESS } from "../support/express-versions.js";
 
 /** The packages that people use beside our server, as their own READMEs say. */
 
@@ -52,7 +56,9 @@ async function said(socket: WebSocket, text: string): Promise<string> {
   return answer.toString();
 }
 
-describe.each(SERVERS)("beside $server", ({ start }) => {
+const ON_BOTH = EXPRESS.flatMap((version) => SERVERS.map((server) => ({ ...version, ...server })));
+
+describe.each(ON_BOTH)("on $name, beside $server", ({ express, start }) => {
   it("ws takes upgrade requests, and the app answers others", async () => {
     const app = express();
     const security = applySecurity(app, SETTINGS);
@@ -92,29 +98,52 @@ describe.each(SERVERS)("beside $server", ({ start }) => {
   );
 });
 
-it.each(["before", "after"])("express-ws %s applySecurity sees the session of an upgrade request", async (when) => {
-  const app = express();
-  const before = when === "before" ? expressWs(app) : undefined;
-  const security = applySecurity(app, SETTINGS);
-  const sockets = before ?? expressWs(app);
-  sockets.app.ws("/echo", (ws, req) =>
-    ws.on("message", (text: Buffer) => ws.send(`${text.toString()} ${typeof req.session}`)),
-  );
-  const server = app.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  open.push(() => security.close());
-  const port = await portOf(server);
-  expect(await said(new WebSocket(`ws://127.0.0.1:${port}/echo`), "hello")).toBe("hello object");
+describe.each(EXPRESS)("on $name", ({ express }) => {
+  it.each(["before", "after"])("express-ws %s applySecurity sees the session of an upgrade request", async (when) => {
+    const app = express();
+    const before = when === "before" ? expressWs(app) : undefined;
+    const security = applySecurity(app, SETTINGS);
+    const sockets = before ?? expressWs(app);
+    sockets.app.ws("/echo", (ws, req) =>
+      ws.on("message", (text: Buffer) => ws.send(`${text.toString()} ${typeof req.session}`)),
+    );
+    const server = app.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    open.push(() => security.close());
+    const port = await portOf(server);
+    expect(await said(new WebSocket(`ws://127.0.0.1:${port}/echo`), "hello")).toBe("hello object");
+  });
 });
 
-it("OpenTelemetry traces every request, refused ones too, and the handlers of the app, as on a plain server", async () => {
-  const script = fileURLToPath(new URL("traced-app.cjs", import.meta.url));
-  const [plain, own] = await Promise.all(
-    ["plain", "own"].map(async (kind) => (await promisify(execFile)(process.execPath, [script, kind])).stdout),
-  );
-  expect(JSON.parse(own ?? "")).toEqual({
-    spans: ["GET /users/:id 200", "GET /users/:id 200", "GET 429"],
-    handlers: ["portcullis", "/users/:id", "portcullis", "/users/:id", "portcullis"],
-  });
-  expect(own).toBe(plain);
-});
+/** A folder called `express`, by which OpenTelemetry knows the package. */
+async function expressFolder(name: string): Promise<string> {
+  const installed = fileURLToPath(new URL(`../../node_modules/${name}`, import.meta.url));
+  if (name === "express") return installed;
+  const folder = await mkdtemp(join(tmpdir(), "portcullis-express-"));
+  open.push(() => rm(folder, { recursive: true }));
+  const copy = join(folder, "node_modules/express");
+  await cp(installed, copy, { recursive: true });
+  return copy;
+}
+
+it.each([
+  { version: 5, name: "express", handlers: ["portcullis"] },
+  { version: 4, name: "express4", handlers: ["query", "expressInit", "portcullis"] },
+])(
+  "OpenTelemetry traces every request to Express $version, refused ones too, and the handlers of the app, as on a plain server",
+  async ({ name, handlers }) => {
+    const script = fileURLToPath(new URL("traced-app.cjs", import.meta.url));
+    const folder = await expressFolder(name);
+    const env = { ...process.env, NODE_PATH: fileURLToPath(new URL("../../node_modules", import.meta.url)) };
+    const [plain, own] = await Promise.all(
+      ["plain", "own"].map(
+        async (kind) => (await promisify(execFile)(process.execPath, [script, kind, folder], { env })).stdout,
+      ),
+    );
+    expect(JSON.parse(own ?? "")).toEqual({
+      spans: ["GET /users/:id 200", "GET /users/:id 200", "GET 429"],
+      handlers: [...handlers, "/users/:id", ...handlers, "/users/:id", ...handlers],
+    });
+    expect(own).toBe(plain);
+  },
+);

@@ -1,6 +1,7 @@
 "use strict";
 // Prints the spans of three requests to a secured app, of which the last is refused. Run by neighbours.test.ts in a
-// process of its own, because OpenTelemetry must patch `http` and `express` before anything else loads them.
+// process of its own, because OpenTelemetry must patch `http` and `express` before anything else loads them. Arguments:
+// which server, and the folder of Express.
 const { SpanKind } = require("@opentelemetry/api");
 const { NodeTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } = require("@opentelemetry/sdk-trace-node");
 const { registerInstrumentations } = require("@opentelemetry/instrumentation");
@@ -13,7 +14,7 @@ registerInstrumentations({ instrumentations: [new HttpInstrumentation(), new Exp
 
 const { once } = require("node:events");
 const http = require("node:http");
-const express = require("express");
+const express = require(process.argv[3]);
 const { applySecurity } = require("portcullis");
 
 async function main(isPlain) {
