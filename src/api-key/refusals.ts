@@ -3,7 +3,20 @@ import type { Refusal } from "../core/response/problem.js";
 import type { KeyScheme } from "./decide.js";
 import type { RejectedApiKey } from "./verification/result.js";
 
-const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";
+type Answer = Pick<Refusal, "code" | "detail" | "event">;
+
+const INVALID: Answer = { code: "invalid-credentials" };
+/** What is answered with a time to wait. */
+const LATER: Partial<Record<RejectedApiKey["reason"], Answer>> = {
+  "rate-limited": { code: "rate-limited" },
+  "too-many-failures": { code: "rate-limited", event: "authn_login_fail_max" },
+  // The store guard has announced the outage, once.
+  "store-unavailable": { code: "store-unavailable", event: false },
+  busy: {
+    code: "store-unavailable",
+    detail: "Too many credentials are being checked at the moment. Try again shortly.",
+  },
+};
 
 /** The refusals of one mounted layer, built at start where possible. */
 export interface KeyRefusals {
@@ -22,23 +35,12 @@ export function keyRefusals(realm: string): KeyRefusals {
   const twoMethods = Object.freeze({ "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) });
   return {
     of(result, scheme) {
-      const about = {
-        reason: result.reason,
-        ...(result.keyId === undefined ? {} : { credentialId: result.keyId, subject: result.ownerId }),
-      };
-      switch (result.reason) {
-        case "rate-limited":
-          return { ...about, code: "rate-limited", headers: retryAfter(result) };
-        case "too-many-failures":
-          return { ...about, code: "rate-limited", headers: retryAfter(result), event: "authn_login_fail_max" };
-        case "store-unavailable":
-          // The store guard has announced the outage, once.
-          return { ...about, code: "store-unavailable", headers: retryAfter(result), event: false };
-        case "busy":
-          return { ...about, code: "store-unavailable", headers: retryAfter(result), detail: BUSY_DETAIL };
-        default:
-          return { ...about, code: "invalid-credentials", headers: challenges[scheme] };
-      }
+      const later = LATER[result.reason];
+      const headers = later === undefined ? challenges[scheme] : retryAfter(result);
+      const { code, detail, event } = later ?? INVALID;
+      // One literal: copies by spreading made a refusal slower to make and to read on Node 20.
+      const { reason, keyId: credentialId, ownerId: subject } = result;
+      return { code, reason, detail, headers, credentialId, subject, event };
     },
     ambiguous: (reason) => ({ code: "ambiguous-credentials", reason, headers: twoMethods }),
   };
