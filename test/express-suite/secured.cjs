@@ -8,9 +8,22 @@ const { applySecurity } = require(path.join(BUILT, "index.js"));
 // Not exported by the package.
 const { serverClasses } = require("tsx/cjs/api").require("../../src/server/classes.ts", __filename);
 
-const isSecured = process.env.EXPRESS_SUITE === "secured";
-/** Every protection off that adds to an answer or refuses one: what is left is how requests are handled. */
-const SETTINGS = { debug: true, trustedHosts: false, headers: false, rateLimit: false, csrf: false };
+/** `debug` is refused in production, which one test pretends to be. */
+const basic = () => ({ debug: process.env.NODE_ENV !== "production", trustedHosts: false });
+const SETTINGS = {
+  /** Every protection off that adds to an answer or refuses one: what is left is how requests are handled. */
+  secured: () => ({ ...basic(), headers: false, rateLimit: false, csrf: false }),
+  /** All that an app of any host can have. Sessions are off, as some apps of the suite bring express-session. */
+  protected: () => ({
+    ...basic(),
+    secretKey: "kZ3vQ8sW1xY6bN0mR4tU7pL2cD5fG9hJ-express-suite",
+    cors: { origins: ["https://app.example"], credentials: true },
+    rateLimit: { limit: 1_000_000 },
+    apiKeys: {},
+    jwt: {},
+  }),
+};
+const settings = SETTINGS[process.env.EXPRESS_SUITE];
 /** The security of each app. */
 const securities = new WeakMap();
 let servers = 0;
@@ -21,7 +34,8 @@ const { createServer } = http;
 http.createServer = function createTestServer(...args) {
   const app = args.find(isApp);
   const [options] = args;
-  if (app === undefined) return createServer.apply(http, args);
+  // By `listen` of a secured app, the server has the classes already.
+  if (app === undefined || Object.hasOwn(options, "IncomingMessage")) return createServer.apply(http, args);
   servers += 1;
   const security = securities.get(app);
   if (security === undefined) return createServer.call(http, { ...options, ...serverClasses(app) }, app);
@@ -34,7 +48,7 @@ http.createServer = function createTestServer(...args) {
 };
 process.on("exit", () => process.stderr.write(`${servers} servers had the classes of their app\n`));
 
-if (isSecured) {
+if (settings !== undefined) {
   const entry = path.resolve("lib/express.js");
   const load = Module._load;
   let secured;
@@ -50,7 +64,7 @@ if (isSecured) {
 function securedFactory(express) {
   function createApplication() {
     const app = express();
-    securities.set(app, applySecurity(app, SETTINGS));
+    securities.set(app, applySecurity(app, settings()));
     return app;
   }
   for (const name of Reflect.ownKeys(express)) {
