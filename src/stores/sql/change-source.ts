@@ -131,9 +131,12 @@ export class SqlChangeSource implements ChangeSource {
   async #missing(denials: readonly Denial[]): Promise<Denial[]> {
     const missing: Denial[] = [];
     for (const kind of ["token", "family", "subject", "principal"] as const) {
-      const ofKind = denials.filter((denial) => denial.kind === kind);
-      for (let from = 0; from < ofKind.length; from += CHUNK) {
-        const some = ofKind.slice(from, from + CHUNK);
+      let left = denials.filter((denial) => denial.kind === kind);
+      while (left.length > 0) {
+        // The answer has names, so one query has one denial of each.
+        const some = [...new Map(left.map((denial) => [denial.name, denial])).values()].slice(0, CHUNK);
+        const asked = new Set(some);
+        left = left.filter((denial) => !asked.has(denial));
         const wanted = some.map(rowOf);
         // One row alone must cover the change, because rows end separately. The database compares, because a subject
         // may have thousands of rows.
