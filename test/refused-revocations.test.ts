@@ -120,6 +120,38 @@ describe("the tokens of a subject", () => {
     await expect(here.verifyAccessToken(old.accessToken)).rejects.toMatchObject({ code: "revoked" });
   });
 
+  it("end when the last cut-off was read too late: the call is refused, or has ended them", async () => {
+    const shared = new MemoryTokenStore();
+    let blockedMs = 0;
+    // As a database driver that blocks the process while a file is locked.
+    const store = new Proxy(shared, {
+      get(target, name) {
+        const member: unknown = Reflect.get(target, name, target);
+        if (typeof member !== "function") return member;
+        return (...args: unknown[]): unknown => {
+          const until = performance.now() + (name === "cutOffOf" ? blockedMs : 0);
+          while (performance.now() < until);
+          return Reflect.apply(member, target, args);
+        };
+      },
+    });
+    const manager = new JwtManager({ secret: SECRET, store, storeTimeoutMs: 250 });
+    closing.push(() => manager.close());
+    await manager.revokeSubject("ada");
+    const { refreshToken } = await manager.issue("ada");
+    blockedMs = 300;
+    const isDone = await manager.revokeSubject("ada").then(
+      () => true,
+      () => false,
+    );
+    blockedMs = 0;
+    const isAlive = await manager.refresh(refreshToken).then(
+      () => true,
+      () => false,
+    );
+    expect({ isDone, isAlive }).not.toEqual({ isDone: true, isAlive: true });
+  });
+
   it("are not issued while the last cut-off cannot be read", async () => {
     const { connected, ahead } = await managers();
     await expect(ahead.issue("bob")).rejects.toMatchObject({ code: "store-unavailable" });

@@ -1,6 +1,7 @@
 import { BoundedCache } from "../core/bounded-cache.js";
 import { foreignTokenName } from "../core/foreign-ids.js";
 import type { Runtime } from "../core/runtime.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
 import { isTokenId, subjectOf } from "./grant.js";
@@ -117,13 +118,14 @@ export class TokenRevocations {
       `subject ${subject}`,
       async (store, isRepeated) => {
         const known = decided === undefined && !isRepeated ? cutOff(await store.cutOffOf?.(subject)) : undefined;
-        const isLate = isRepeated || time.isOver;
+        // Its caller is refused: the repetition does it, as of the time of this call.
+        if (!isRepeated && time.isOver) throw new StoreUnavailableError("revocation");
         const after = (known ?? -Infinity) + 1;
-        decided ??= isLate
+        decided ??= isRepeated
           ? { at: earliest, unlessEndedSince: earliest }
           : { at: Math.max(begun, after), unlessEndedSince: Math.max(earliest, after) };
         const { at, unlessEndedSince } = decided;
-        await store.revokeSubject(subject, at, this.#endOfTokens(at), isLate ? unlessEndedSince : undefined, keep);
+        await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated ? unlessEndedSince : undefined, keep);
         this.#issueClock.commit(at);
       },
       time,
