@@ -15,7 +15,8 @@ import { lifecycle } from "./lifecycle.js";
 import { offerModules, type SecurityModule } from "./module-host.js";
 import type { Servers } from "./mount-layers.js";
 import type { SecurityParts } from "./security-parts.js";
-import { checkFactoriesCalled, checkMountedByRouters } from "./prepare-app.js";
+import { watchTrustProxy } from "./late-settings.js";
+import { checkFactoriesCalled, checkMountedByRouters, OWN_TRUST_PROXY } from "./prepare-app.js";
 import type { PeekSettings } from "./rate-limit/directory.js";
 import { loginFailed } from "./rate-limit/login-failed.js";
 import { createLoginGuard } from "./rate-limit/login-guard.js";
@@ -43,6 +44,7 @@ export function createSecurity(
   warnOfLosses(losses, settings.debug);
   const modules: SecurityModule[] = [];
   let isStarted = false;
+  const setsTrustProxy = watchTrustProxy(app);
   const { ready, close } = lifecycle(
     layers.map(({ layer }) => layer),
     [apiKeys, jwt],
@@ -57,6 +59,7 @@ export function createSecurity(
     },
     ready: async () => {
       isStarted = true;
+      if (setsTrustProxy()) throw new SetupError(OWN_TRUST_PROXY);
       checkMountedByRouters(app);
       checkFactoriesCalled(app, { requireAuth, requireApiKey, requireJwt, requireSession });
       checkFactoriesCalled(app, methodsThatMake(security));

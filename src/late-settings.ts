@@ -13,6 +13,20 @@ export function watchRoutingSettings(app: Express): () => string[] {
 }
 
 /**
+ * Remembers whom the app trusts as a proxy.
+ *
+ * @returns a function that returns whether the app itself has set `trust proxy` since then
+ */
+export function watchTrustProxy(app: Express): () => boolean {
+  const before = ownSetting(app, "trust proxy fn");
+  return () => {
+    const now = ownSetting(app, "trust proxy fn");
+    // An app that is mounted in another one loses its own setting, and has that of the outer app.
+    return now !== undefined && now !== before;
+  };
+}
+
+/**
  * Express 4 also fixes the query parser when the first middleware is mounted. This middleware applies a parser that
  * the app sets later: it is often the stricter one (`simple` makes no objects of `?a[$ne]=1`). `undefined` on Express
  * 5, which reads the setting for each request.

@@ -14,6 +14,9 @@ interface RouterLayer {
   readonly handle?: object & { readonly stack?: readonly RouterLayer[] };
 }
 
+export const OWN_TRUST_PROXY =
+  'The app sets "trust proxy" itself. Use the trustProxy setting instead (trustProxy: 1), so that all layers agree.';
+
 /** The apps that are secured, and whether each has sessions. */
 const secured = new WeakMap<Express, { readonly sessions: boolean }>();
 
@@ -57,9 +60,7 @@ export function prepareApp(
     );
   const own: unknown = ownSetting(app, "trust proxy");
   if (own !== false && own !== undefined && !trustProxyGiven) {
-    throw new SetupError(
-      'The app sets "trust proxy" itself. Use the trustProxy setting instead (trustProxy: 1), so that all layers agree.',
-    );
+    throw new SetupError(OWN_TRUST_PROXY);
   }
   // Otherwise the setting keeps its default, false, which a mounted app replaces by the setting of the outer app.
   if (trustProxyGiven) app.set("trust proxy", trustedProxies(trustProxy));

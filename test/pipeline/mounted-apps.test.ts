@@ -284,6 +284,42 @@ describe.each(EXPRESS)("settings that Express fixes with the first middleware, $
     },
   );
 
+  it.each([
+    { given: {}, late: true },
+    { given: { trustProxy: false as const }, late: 1 },
+    { given: { trustProxy: 1 }, late: 2 },
+  ])(
+    "trust proxy set after applySecurity is refused by ready(), and reported by the first request ($given, then $late)",
+    async ({ given, late }) => {
+      const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+      const app = express();
+      const security = applySecurity(app, { ...settings, ...given });
+      closing.push(() => security.close());
+      const reasons: unknown[] = [];
+      security.events.on("portcullis_misconfigured", ({ reason }) => void reasons.push(reason));
+      app.set("trust proxy", late);
+      await expect(security.ready()).rejects.toThrow('The app sets "trust proxy" itself.');
+      const server = await start(app);
+      for (let time = 0; time < 2; time += 1) await server.send("/");
+      expect(reasons).toEqual(["late-trust-proxy"]);
+      expect(warned.mock.calls.filter(([message]) => String(message).startsWith("The app sets"))).toHaveLength(1);
+      vi.restoreAllMocks();
+    },
+  );
+
+  it("trust proxy of an outer app is not one that the app sets itself", async () => {
+    const inner = express();
+    const security = applySecurity(inner, settings);
+    closing.push(() => security.close());
+    const reasons: unknown[] = [];
+    security.events.on("portcullis_misconfigured", ({ reason }) => void reasons.push(reason));
+    const outer = express().set("trust proxy", 1);
+    outer.use(inner);
+    await security.ready();
+    await (await start(outer)).send("/");
+    expect(reasons).toEqual([]);
+  });
+
   it("are not reported when nothing changed, or for a setting that is read for each request", async () => {
     const { said, events } = await run(set, (app) => app.set("etag", false).set("strict routing", true));
     expect([said, events]).toEqual([[], []]);
