@@ -27,6 +27,29 @@ export interface SecurityDependencies {
 }
 
 /**
+ * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
+ * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
+ * lists are replaced, `undefined` is ignored.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
+ * its name
+ * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const app = express();
+ * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
+ * ```
+ */
+export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
+  app: Express,
+  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
+  dependencies?: SecurityDependencies,
+): Security<Merged<First, Second>>;
+/**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
  * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
  * listening.
@@ -51,29 +74,6 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies?: SecurityDependencies,
 ): Security<Settings>;
-/**
- * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
- * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
- * lists are replaced, `undefined` is ignored.
- *
- * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
- * its name
- * @throws SetupError when the app has routes already, or was secured before
- *
- * @example
- * ```ts
- * import express from "express";
- * import { applySecurity, settingsFromEnv } from "portcullis";
- *
- * const app = express();
- * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
- * ```
- */
-export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
-  app: Express,
-  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
-  dependencies?: SecurityDependencies,
-): Security<Merged<First, Second>>;
 export function applySecurity(
   app: Express,
   settings: SecuritySettings | readonly SecuritySettings[],

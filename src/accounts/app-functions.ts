@@ -19,7 +19,10 @@ export class UsersUnavailableError extends PortcullisError {
   readonly hasRejected: boolean;
 
   /** @param setting such as `users.findById` */
-  constructor(setting: string, { hasRejected, ...options }: ErrorOptions & { readonly hasRejected: boolean }) {
+  constructor(
+    setting: string,
+    { hasRejected, ...options }: { readonly cause?: unknown } & { readonly hasRejected: boolean },
+  ) {
     super(`${setting} failed, or did not answer in time.`, options);
     this.name = "UsersUnavailableError";
     this.hasRejected = hasRejected;

@@ -40,7 +40,7 @@ export class ApiKeyError extends PortcullisError {
   /** Every mistake in the input; empty unless `code` is `invalid-input`. */
   readonly issues: readonly ApiKeyIssue[];
 
-  constructor(code: ApiKeyErrorCode, issues: readonly ApiKeyIssue[] = [], options?: ErrorOptions) {
+  constructor(code: ApiKeyErrorCode, issues: readonly ApiKeyIssue[] = [], options?: { readonly cause?: unknown }) {
     const listed = issues.map((issue) => `${issue.path || "(input)"}: ${issue.message}`).join("; ");
     super(`${MESSAGES[code]}${listed === "" ? "." : `: ${listed}`}`, options);
     this.name = "ApiKeyError";

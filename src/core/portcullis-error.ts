@@ -56,7 +56,7 @@ export class InvalidInputError extends PortcullisError {
 export class StoreError extends PortcullisError {
   readonly code = "PORTCULLIS_STORE";
 
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
     super(message, options);
     this.name = "StoreError";
   }

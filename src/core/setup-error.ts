@@ -7,7 +7,7 @@ import { PortcullisError } from "./portcullis-error.js";
 export class SetupError extends PortcullisError {
   readonly code = "PORTCULLIS_SETUP";
 
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
     super(message, options);
     this.name = "SetupError";
   }

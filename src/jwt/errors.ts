@@ -70,7 +70,7 @@ export class TokenError extends PortcullisError {
   /** Status that Express's own error handler responds with when the app forwards the error. */
   readonly status: 400 | 401 | 503;
 
-  constructor(code: TokenErrorCode, options: ErrorOptions & { message?: string } = {}) {
+  constructor(code: TokenErrorCode, options: { readonly cause?: unknown } & { message?: string } = {}) {
     super(options.message ?? MESSAGES[code], options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "TokenError";
     this.code = code;

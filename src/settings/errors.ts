@@ -34,7 +34,10 @@ export class SettingsError extends PortcullisError {
   readonly issues: readonly SettingsIssue[];
 
   /** @param options `cause`, and `call`: the call whose settings are wrong, which the message begins with */
-  constructor(issues: readonly SettingsIssue[], { cause, call }: ErrorOptions & { readonly call?: string } = {}) {
+  constructor(
+    issues: readonly SettingsIssue[],
+    { cause, call }: { readonly cause?: unknown } & { readonly call?: string } = {},
+  ) {
     const lines = issues.map(
       (issue) => `  - ${issue.path || "(settings)"}: ${issue.message} [${issue.code}]\n    ${issue.remedy}`,
     );

@@ -131,7 +131,7 @@ describe.each(STACKS)("a strict project with $name", ({ packages }) => {
     config("nodenext", "app.?ts", { module: "nodenext" });
     config("bundler", "app.ts", { module: "esnext", moduleResolution: "bundler", verbatimModuleSyntax: true });
     // TypeScript 5.9 resolves modules then as Node 10 did: without \`exports\`.
-    config("commonjs", "app.ts", { module: "commonjs" });
+    config("commonjs", "app.ts", { module: "commonjs", target: "es2020", lib: ["es2020"] });
   }, 600_000);
   afterAll(() => project.remove());
 

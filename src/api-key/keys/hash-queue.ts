@@ -6,7 +6,7 @@ export class HashUnavailableError extends PortcullisError {
   /** Status that Express's own error handler responds with when the app forwards the error. */
   readonly status = 503;
 
-  constructor(options?: ErrorOptions) {
+  constructor(options?: { readonly cause?: unknown }) {
     super("Too many passwords or API keys are being hashed. Try again shortly.", options);
     this.name = "HashUnavailableError";
   }

@@ -63,7 +63,7 @@ export class UnreadableRecordError extends PortcullisError {
    * @param kind what the record is, for the message
    * @param options `readable`: what can be read of it. With it, the record can be revoked. Default: nothing
    */
-  constructor(kind: string, options: ErrorOptions & { readonly readable?: ReadableParts } = {}) {
+  constructor(kind: string, options: { readonly cause?: unknown } & { readonly readable?: ReadableParts } = {}) {
     super(
       `A stored ${kind} cannot be read: it is damaged or was written by a newer version.`,
       options.cause === undefined ? undefined : { cause: options.cause },

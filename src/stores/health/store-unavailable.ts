@@ -7,7 +7,7 @@ export class StoreUnavailableError extends PortcullisError {
   /** The status with which Express's own error handler responds when the app passes this on. */
   readonly status = 503;
 
-  constructor(store: string, options?: ErrorOptions) {
+  constructor(store: string, options?: { readonly cause?: unknown }) {
     super(`The ${store} store did not respond.`, options);
     this.name = "StoreUnavailableError";
   }
