@@ -14,6 +14,7 @@ interface RouterLayer {
   readonly handle?: object & { readonly stack?: readonly RouterLayer[] };
 }
 
+/** The message about an app with a `trust proxy` of its own. */
 export const OWN_TRUST_PROXY =
   'The app sets "trust proxy" itself. Use the trustProxy setting instead (trustProxy: 1), so that all layers agree.';
 

@@ -88,8 +88,8 @@ const NO_LAYER =
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended
  * meanwhile, by a log-out, by `sessions.end` or by its time-out; no user is logged in then
- * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not respond; no user is logged in then,
- * and a session that the store writes late is ended
+ * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not respond, or the user's last
+ * `revokeAll` cannot be read; no user is logged in then, and a session that the store writes late is ended
  *
  * @example
  * ```ts
